@@ -1,0 +1,1 @@
+"""AWS CDK constructs and stacks that deploy the Stripe cache."""

@@ -1,0 +1,1 @@
+"""Lambda entry points: verify, translate, call one function."""

@@ -1,0 +1,1 @@
+"""The places an entry can live, each behind the Tier port."""
