@@ -1,0 +1,1 @@
+def policy() -> str: return ""
