@@ -1,6 +1,6 @@
 """Write what stripe-cache knows about Stripe, from the installed stripe SDK; `--check` only compares.
 
-`make catalog` runs this after the SDK was upgraded: the diff of the written files is the list of what changed at Stripe.
+`make catalog` runs this after the SDK was upgraded: the diff of the written files lists what changed at Stripe.
 """
 
 from __future__ import annotations

@@ -1,1 +1,6 @@
-def policy() -> str: return ""
+"""Docs page."""
+
+
+def policy() -> str:
+    """Nothing."""
+    return ""

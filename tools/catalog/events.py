@@ -64,9 +64,9 @@ def _thin() -> dict[str, tuple[str, ...]]:
 
 def _lookup_type(node: ast.ClassDef) -> str:
     for item in node.body:
-        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
-            if item.targets[0].id == "LOOKUP_TYPE":
-                return str(ast.literal_eval(item.value))
+        match item:
+            case ast.Assign(targets=[ast.Name(id="LOOKUP_TYPE")], value=value):
+                return str(ast.literal_eval(value))
     return ""
 
 

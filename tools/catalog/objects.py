@@ -10,14 +10,42 @@ from catalog import sources
 
 # Names whose value lets its holder act, pay or read: judged by name, so document numbers are excepted below.
 SECRET_NAMES = frozenset(
-    "account_number authentication_token client_secret cvc hosted_verification_url iban id_number number password secret "
-    "signing_secret verified_outputs".split()
+    [
+        "account_number",
+        "authentication_token",
+        "client_secret",
+        "cvc",
+        "hosted_verification_url",
+        "iban",
+        "id_number",
+        "number",
+        "password",
+        "secret",
+        "signing_secret",
+        "verified_outputs",
+    ]
 )
 # The `number` of these is a document's, printed on what the customer receives.
 DOCUMENT_NUMBERS = frozenset({"credit_note", "invoice", "quote"})
 PII_NAMES = frozenset(
-    "account_holder_name address billing_details dob email first_name id_number ip_address last4 last_name maiden_name "
-    "name phone shipping ssn_last_4 tax_id".split()
+    [
+        "account_holder_name",
+        "address",
+        "billing_details",
+        "dob",
+        "email",
+        "first_name",
+        "id_number",
+        "ip_address",
+        "last4",
+        "last_name",
+        "maiden_name",
+        "name",
+        "phone",
+        "shipping",
+        "ssn_last_4",
+        "tax_id",
+    ]
 )
 # A `name` is a person's or a company's only on these; elsewhere it labels a product, a file, a filter.
 NAMED_PERSONS = ("account", "customer", "person", "cardholder", "payment_method", "charge", "billing_details")

@@ -42,9 +42,7 @@ def catalog_types() -> str:
     return _document({"objects": described, "events": told})
 
 
-def _operation(
-    operation: operations.Operation, eventful: set[str], retrieves: dict[str, tuple[str, ...]]
-) -> list[Any]:
+def _operation(operation: operations.Operation, eventful: set[str], retrieves: dict[str, tuple[str, ...]]) -> list[Any]:
     row = [operation.method, operation.path, operation.kind, list(operation.objects), operation.base]
     more: dict[str, Any] = {}
     if operation.partitions:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import json
+import pkgutil
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -169,7 +169,7 @@ def event_types() -> Mapping[str, EventType]:
 @functools.cache
 def _operations() -> _Operations:
     document = read("catalog.json")
-    rows = tuple(_operation(*row) for row in document["operations"])
+    rows = tuple(_operation(row) for row in document["operations"])
     roots: dict[str, _Node] = {}
     collections: dict[str, list[Operation]] = {}
     children: dict[str, list[Operation]] = {}
@@ -183,9 +183,9 @@ def _operations() -> _Operations:
     return _Operations(document["api_version"], rows, roots, _frozen(collections), _frozen(children))
 
 
-def _operation(  # noqa: PLR0913 - the columns of a row of the file.
-    method: str, path: str, kind: str, objects: list[str], base: str, more: Mapping[str, Any] = MappingProxyType({})
-) -> Operation:
+def _operation(row: list[Any]) -> Operation:
+    method, path, kind, objects, base, *rest = row
+    more: Mapping[str, Any] = rest[0] if rest else {}
     return Operation(
         method,
         path,
@@ -233,5 +233,9 @@ def _references(fields: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, 
 
 
 def read(name: str) -> dict[str, Any]:
-    """Read one of the package's own data files."""
-    return cast("dict[str, Any]", json.loads(files("stripe_cache.core").joinpath("data", name).read_bytes()))
+    """Read one of the package's own data files, also from inside a zip."""
+    # Not importlib.resources: importing it takes 11 ms of a cold start, four times what the file takes.
+    content = pkgutil.get_data("stripe_cache.core", f"data/{name}")
+    if content is None:
+        raise FileNotFoundError(f"stripe_cache/core/data/{name} is missing: the package was not installed whole")
+    return cast("dict[str, Any]", json.loads(content))
