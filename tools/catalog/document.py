@@ -1,0 +1,6 @@
+"""Docs page."""
+
+
+def policy() -> str:
+    """Nothing."""
+    return ""
