@@ -85,6 +85,14 @@ def path_values(operation: Operation, path: str) -> tuple[str, ...]:
     )
 
 
+def parent_fields(collection: str) -> dict[str, str]:
+    """Derive what a collection's path says of its members: /v1/customers/cus_1/tax_ids says that `customer` is cus_1."""
+    operation = catalog.match("get", collection)
+    if operation is None or not operation.fields:
+        return {}
+    return {field: v for field, v in zip(operation.fields, path_values(operation, collection), strict=True) if field}
+
+
 def collection_records(
     object_type: str, body: Mapping[str, Any], previous: Mapping[str, Any] | None = None, *, released: bool = False
 ) -> set[str]:
