@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from stripe_cache.core.errors import RequestError
@@ -55,3 +55,8 @@ def _seconds(argument: str, part: str) -> float:
     if not (text.isascii() and text.isdigit()):
         raise RequestError(f"Cache-Control directive {part.strip()[:80]!r} needs whole seconds, such as max-age=60")
     return float(text)
+
+
+def reacting(wishes: Directives) -> Directives:
+    """Return the wishes of a caller that reacts to a change: go to the origin and refill, unless it forbids storing."""
+    return wishes if wishes.no_store else replace(wishes, no_cache=True)

@@ -30,6 +30,8 @@ class Flights(Generic[Result]):
             if flight is not None:
                 return flight, False
             flight = self._flights[key] = Future()
+            # Marked as running: a follower that is cancelled must not cancel the flight for everybody else.
+            flight.set_running_or_notify_cancel()
             return flight, True
 
     def land(self, key: Hashable, flight: Future[Result]) -> None:

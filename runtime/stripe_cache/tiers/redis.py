@@ -25,7 +25,7 @@ from stripe_cache.core.protocol import new_token
 from stripe_cache.tiers import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
@@ -119,14 +119,14 @@ class Commands(Protocol):
 class RedisTier:
     """Keeps entries in Redis or Valkey, single node or cluster. Thread-safe as its client is.
 
-    The client must return bytes and carry its own deadlines (`redis_connection.py` builds such a one); connections
-    are made on first use.
+    `connect` makes the client on first use; the client returns bytes and carries its own deadlines.
     """
 
     name = "redis"
 
-    def __init__(self, client: Commands, meter: Meter) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Commands], meter: Meter) -> None:
+        self._connect = connect
+        self._connected: Commands | None = None
         self._meter = meter
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
@@ -199,7 +199,7 @@ class RedisTier:
             if len(commands) == 1:
                 return [self._send_one(commands[0])]
             # A cluster pipeline goes to all nodes at once, in no order across them.
-            replies = [] if in_order and isinstance(self._client, redis.RedisCluster) else self._send_batch(commands)
+            replies = [] if in_order and isinstance(self._client(), redis.RedisCluster) else self._send_batch(commands)
             unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
             if in_order and (not replies or any(unknown)):
                 # Sending only the unknown ones again would run them after their successors. All are repeatable.
@@ -209,8 +209,14 @@ class RedisTier:
                 for command, reply, again in zip(commands, replies, unknown, strict=True)
             ]
 
+    def _client(self) -> Commands:
+        # A cluster client connects when it is made. Two threads may both make one; either serves.
+        if self._connected is None:
+            self._connected = self._connect()
+        return self._connected
+
     def _send_batch(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._client().pipeline(transaction=False)
         for name, *arguments in commands:
             if isinstance(name, Script):
                 pipeline.execute_command("EVALSHA", name.digest, 1, *arguments)
@@ -222,11 +228,11 @@ class RedisTier:
     def _send_one(self, command: tuple[Any, ...]) -> Any:
         name, *arguments = command
         if not isinstance(name, Script):
-            return self._client.execute_command(name, *arguments)
+            return self._client().execute_command(name, *arguments)
         try:
-            return self._client.execute_command("EVALSHA", name.digest, 1, *arguments)
+            return self._client().execute_command("EVALSHA", name.digest, 1, *arguments)
         except redis.exceptions.NoScriptError:
-            return self._client.execute_command("EVAL", name.source, 1, *arguments)
+            return self._client().execute_command("EVAL", name.source, 1, *arguments)
 
 
 def record_key(namespace: str, record: str) -> str:
