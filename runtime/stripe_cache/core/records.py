@@ -86,7 +86,7 @@ def path_values(operation: Operation, path: str) -> tuple[str, ...]:
 
 
 def parent_fields(collection: str) -> dict[str, str]:
-    """Derive what a collection's path says of its members: /v1/customers/cus_1/tax_ids says that `customer` is cus_1."""
+    """Derive what a collection's path says of its members: below /v1/customers/cus_1 `customer` is cus_1."""
     operation = catalog.match("get", collection)
     if operation is None or not operation.fields:
         return {}
