@@ -31,6 +31,15 @@ _GATEWAY_TIMEOUT = 504
 _NOT_CACHED = b'{"error": {"type": "api_error", "message": "stripe-cache: %s"}}'
 
 
+def default_inner(proxy: str | None = None, *, verify: bool = True) -> stripe.HTTPClient:
+    """Return the HTTP client that StripeClient itself would use, its asynchronous half included."""
+    # The one private name we use: without it StripeClient's own choice of an asynchronous library cannot be had.
+    from stripe._http_client import new_http_client_async_fallback
+
+    fallback = new_http_client_async_fallback(proxy=proxy, verify_ssl_certs=verify)
+    return stripe.new_default_http_client(async_fallback_client=fallback, proxy=proxy, verify_ssl_certs=verify)
+
+
 class CachingHTTPClient(stripe.HTTPClient):
     """Answers GETs from the cache, voids what writes touch, and passes everything else through untouched.
 
@@ -127,7 +136,9 @@ class CachingHTTPClient(stripe.HTTPClient):
         """Pass through: one attempt, uncached. The SDK never calls this on the client it is given."""
         return self.inner.request(method, url, headers, *args, **kwargs)
 
-    def request_stream(self, method: str, url: str, headers: Mapping[str, str] | None, *args: Any, **kwargs: Any) -> Raw:
+    def request_stream(
+        self, method: str, url: str, headers: Mapping[str, str] | None, *args: Any, **kwargs: Any
+    ) -> Raw:
         """Pass through: one attempt, uncached."""
         return self.inner.request_stream(method, url, headers, *args, **kwargs)
 

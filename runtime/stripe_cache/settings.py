@@ -23,6 +23,8 @@ _TABLE_NAME = (3, 255)
 _LARGEST_MEMORY = 10 * 1024**3
 """The largest Lambda has 10,240 MB."""
 
+_LONGEST = 60
+
 Value = TypeVar("Value")
 
 
@@ -64,8 +66,8 @@ class Settings:
     shared_scope: str = ""
     """STRIPE_CACHE_SHARED_SCOPE: a name under which all secret keys (sk_) share entries. Empty: no two keys share."""
     redis_timeout: float = 0.06
-    """STRIPE_CACHE_REDIS_TIMEOUT: seconds for connecting and for one command. A hit takes under 1 ms; a cache that takes
-    60 is no help, and Redis and DynamoDB both hanging must not cost a call more than 150 ms."""
+    """STRIPE_CACHE_REDIS_TIMEOUT: seconds for connecting and for one command. A hit takes under 1 ms; one that takes 60
+    is no help, and Redis and DynamoDB both hanging must not cost a call more than 150 ms."""
     dynamodb_timeout: float = 0.08
     """STRIPE_CACHE_DYNAMODB_TIMEOUT: seconds for connecting and for one read; see redis_timeout."""
     max_body_bytes: int = 1024 * 1024
@@ -75,20 +77,23 @@ class Settings:
         validate_label(self.namespace, _name("namespace"))
         if (self.redis_url or self.table) and self.namespace == "default":
             raise SettingError(
-                f"{_name('namespace')} is not set: a shared tier holds several accounts apart by it. Set it to the id of "
+                f"{_name('namespace')} is not set: a shared tier tells accounts apart by it. Set it to the id of "
                 "the Stripe account behind your keys, such as acct_1Abc"
             )
         for name in ("memory_max_bytes", "max_body_bytes"):
-            self._demand(name, 0 <= getattr(self, name) <= _LARGEST_MEMORY, f"use whole bytes from 0 to {_LARGEST_MEMORY}")
+            fits = 0 <= getattr(self, name) <= _LARGEST_MEMORY
+            self._demand(name, fits, f"use whole bytes from 0 to {_LARGEST_MEMORY}")
         for name in ("memory_max_lag", "redis_timeout", "dynamodb_timeout"):
-            value = getattr(self, name)
-            self._demand(name, math.isfinite(value) and 0 <= value <= 60, "use seconds from 0 to 60, such as 0.5")
+            fits = math.isfinite(getattr(self, name)) and 0 <= getattr(self, name) <= _LONGEST
+            self._demand(name, fits, f"use seconds from 0 to {_LONGEST}, such as 0.5")
         self._demand("redis_timeout", self.redis_timeout > 0, "use more than 0 seconds")
         self._demand("dynamodb_timeout", self.dynamodb_timeout > 0, "use more than 0 seconds")
         if self.table and not self.table.startswith("arn:"):
             length_fits = _TABLE_NAME[0] <= len(self.table) <= _TABLE_NAME[1]
             plain = self.table.isascii() and self.table.replace("-", "").replace("_", "").replace(".", "").isalnum()
-            self._demand("table", length_fits and plain, "use the name (3 to 255 of a-z A-Z 0-9 _ - .) or the ARN of a table")
+            self._demand(
+                "table", length_fits and plain, "use the name (3 to 255 of a-z A-Z 0-9 _ - .) or the ARN of a table"
+            )
         scheme, separator, host = self.api_base.partition("://")
         self._demand(
             "api_base",
@@ -104,7 +109,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read STRIPE_CACHE_* and nothing else; raises SettingError for a bad value and for a name that does not exist."""
+        """Read STRIPE_CACHE_* and nothing else; raises SettingError for a bad value and for an unknown name."""
         environ = os.environ if environ is None else environ
         known = {_name(one.name): one.name for one in fields(cls)}
         found: dict[str, Any] = {}
@@ -151,11 +156,15 @@ def _overrides(variable: str, text: str) -> Mapping[str, Any]:
         try:
             source = Path(text).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"{variable} names the file {text!r}, which cannot be read ({error}): give a path or JSON") from None
+            raise SettingError(
+                f"{variable} names the file {text!r}, which cannot be read ({error}): give a path or JSON"
+            ) from None
     try:
         decoded = json.loads(source)
     except ValueError as error:
-        raise SettingError(f"{variable} is no JSON ({error}): use an object such as {{\"customer\": {{\"ttl\": 3600}}}}") from None
+        raise SettingError(
+            f'{variable} is no JSON ({error}): use an object such as {{"customer": {{"ttl": 3600}}}}'
+        ) from None
     if not isinstance(decoded, dict):
         raise SettingError(f"{variable} is a JSON {type(decoded).__name__}: use an object keyed by object type")
     return decoded

@@ -30,7 +30,11 @@ _STEPS = 3
 
 
 def build(
-    settings: Settings, *, clock: Clock | None = None, meter: Meter | None = None, shared: tuple[Tier, ...] | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    shared: tuple[Tier, ...] | None = None,
 ) -> Engine:
     """Put an engine together; `shared` replaces the tiers that the settings name.
 

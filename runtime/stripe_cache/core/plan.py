@@ -84,10 +84,23 @@ class Planner:
 
     def __init__(self, identity: Identity, policy: Policy, *, events: bool) -> None:
         self._identity = identity
+        self._bases = set(identity.api_bases)
         self._policy = policy
         self._events = events
         self.plan = lru_cache(maxsize=_PLANS_KEPT)(self._plan)
         self._fingerprint = lru_cache(maxsize=_PLANS_KEPT)(self._scope)
+
+    @property
+    def api_version(self) -> str:
+        """The Stripe-Version that a plain read asks for: the catalog's, which is the installed SDK's."""
+        return catalog.api_version()
+
+    def serve(self, api_base: str) -> None:
+        """Take another host for Stripe's API, because a client was made for it."""
+        if api_base not in self._bases:
+            self._bases.add(api_base)
+            # Requests to that host may have been planned as bypass before.
+            self.plan.cache_clear()
 
     def namespaces(self, account: str | None, *, livemode: bool | None) -> tuple[str, ...]:
         """Name the namespaces a change concerns: of an account (None: the operator's own), in one mode or all (None).
@@ -116,7 +129,7 @@ class Planner:
         namespace = self.namespace_of(request)
         refusals = {
             "method": request.method != "get",
-            "host": f"{parts.scheme}://{parts.netloc}" not in self._identity.api_bases,
+            "host": f"{parts.scheme}://{parts.netloc}" not in self._bases,
             "unknown-path": operation is None,
             "policy": rule is None,
             "cursor": any(name.partition("[")[0] in _CURSORS for name, _ in pairs),

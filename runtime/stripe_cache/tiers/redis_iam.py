@@ -1,7 +1,7 @@
 """IAM authentication to ElastiCache: a token signed anew for every connection.
 
-A token opens connections for 15 minutes, and one signed with a role's credentials dies with them, so a token that is kept is an
-outage to come. Signing is local: no AWS call is made.
+A token opens connections for 15 minutes, and one signed with a role's credentials dies with them, so a token that is
+kept is an outage to come. Signing is local: no AWS call is made.
 (https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html)
 """
 
@@ -15,6 +15,8 @@ from redis.credentials import CredentialProvider
 from stripe_cache.core.errors import TierError
 
 if TYPE_CHECKING:
+    from botocore.session import Session
+
     from stripe_cache.tiers.redis_url import RedisAddress
 
 _SECONDS = 900
@@ -25,7 +27,7 @@ class IamCredentials(CredentialProvider):
 
     def __init__(self, address: RedisAddress) -> None:
         self._address = address
-        self._session = None
+        self._session: Session | None = None
 
     def get_credentials(self) -> tuple[str, str]:
         """Return user name and token; redis-py asks before every connection."""
@@ -43,4 +45,4 @@ class IamCredentials(CredentialProvider):
             query["ResourceType"] = "ServerlessCache"
         request = AWSRequest("GET", f"https://{self._address.cache_name.lower()}/?{urlencode(query)}")
         SigV4QueryAuth(credentials.get_frozen_credentials(), "elasticache", region, _SECONDS).add_auth(request)
-        return self._address.iam_user, request.url.removeprefix("https://")
+        return self._address.iam_user, str(request.url).removeprefix("https://")

@@ -36,7 +36,7 @@ class RedisAddress:
 
 
 def parse(url: str) -> RedisAddress:
-    """Read a redis://, rediss://, redis+cluster:// or rediss+cluster:// URL; raises SettingError, never showing a password."""
+    """Read a Redis URL of one of the four schemes; raises SettingError, which never shows a password."""
     shown = repr(_masked(url))
     try:
         parts = urlsplit(url)
@@ -56,7 +56,9 @@ def parse(url: str) -> RedisAddress:
         raise SettingError(f"{SETTING} is {shown}: a cluster has database 0 only")
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
-        raise SettingError(f"{SETTING} is {shown}: unknown option {unknown[0]!r}, known are {', '.join(sorted(_OPTIONS))}")
+        raise SettingError(
+            f"{SETTING} is {shown}: unknown option {unknown[0]!r}, known are {', '.join(sorted(_OPTIONS))}"
+        )
     if bool(options.get("iam_user")) != bool(options.get("cache_name")):
         raise SettingError(f"{SETTING} is {shown}: IAM authentication needs both iam_user and cache_name")
     if options.get("iam_user") and not tls:
