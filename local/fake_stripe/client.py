@@ -27,7 +27,16 @@ class FakeStripe(Server):
         def start(chosen: int) -> ServerProcess:
             # The child runs in a directory of its own, from which `-m local...` would not be found.
             program = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('local.fake_stripe', run_name='__main__', alter_sys=True)"  # noqa: E501 -- one program
-            command = [sys.executable, "-c", program, ROOT, "--port", str(chosen), "--seed", str(seed)]
+            command: list[str | Path] = [
+                sys.executable,
+                "-c",
+                program,
+                ROOT,
+                "--port",
+                str(chosen),
+                "--seed",
+                str(seed),
+            ]
             return ServerProcess("fake-stripe", command, ready=lambda: accepts(chosen), start_seconds=20)
 
         super().__init__(start, port)
@@ -46,7 +55,7 @@ class FakeStripe(Server):
         return ids
 
     def configure(self, **settings: Any) -> None:
-        """Replace settings: latency, limits, faults, webhooks (a list of endpoints), delivery, accounts, permissions."""
+        """Replace settings: latency, limits, faults, webhooks (endpoints), delivery, accounts, permissions, revoked."""
         self.control("configure", settings)
 
     def counters(self) -> dict[str, Any]:
@@ -87,7 +96,7 @@ class FakeStripe(Server):
         return found
 
     def mutate(self, path: str, method: str = "POST", /, **form: Any) -> dict[str, Any]:
-        """Change an object as another client would, at once; returns the body. `livemode_`, `account_` choose the scope."""
+        """Change an object as another client would, at once, and return it; `livemode_`, `account_` name the scope."""
         scope = {"livemode": form.pop("livemode_", False), "account": form.pop("account_", None)}
         body: dict[str, Any] = self.control("change", {"method": method, "path": path, "params": form, **scope})["body"]
         return body

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from local.fake_stripe import forms, seed
 from local.fake_stripe.errors import ApiError, unknown_url
 from local.fake_stripe.faults import LatencySettings, faults_from
-from local.fake_stripe.history import history, target_of
+from local.fake_stripe.history import Interval, history, target_of
 from local.fake_stripe.http_server import Reply, Request, Response
 from local.fake_stripe.limits import LimitSettings
 from local.fake_stripe.store import Scope, Space
@@ -51,14 +51,15 @@ class Control:
             if name == "truth":
                 reply.send(self._truth(params))
                 return
-            if name not in self._actions:
-                raise ValueError(f"no such control {name!r}: use one of {', '.join(sorted(self._actions))}, truth")
-            answer, status = self._actions[name](params), 200
+            answer, status = self._actions.get(name, self._unknown)(params), 200
         except ApiError as error:
             answer, status = error.body, error.status
         except (ValueError, TypeError, KeyError) as error:
             answer, status = {"error": {"type": "control", "message": f"{name}: {error!r}"}}, 400
         reply.send(Response(status, json.dumps(answer).encode(), JSON))
+
+    def _unknown(self, _: dict[str, Any]) -> Any:
+        raise ValueError(f"no such control: use one of {', '.join(sorted(self._actions))}, truth")
 
     def _space(self, params: dict[str, Any]) -> Space:
         livemode = params.get("livemode", False) in {True, "true"}
@@ -127,11 +128,11 @@ class Control:
 
     def _history(self, params: dict[str, Any]) -> Any:
         space, router = self._space(params), self._api.router
-        since, until = float(params.get("since", 0)), float(params.get("until", "inf"))
+        during = Interval(float(params.get("since", 0)), float(params.get("until", "inf")))
         bodies = params.get("bodies", False) in {True, "true"}
 
         def of(target: str) -> list[dict[str, Any]]:
-            return history(router, space, target, since=since, until=until, bodies=bodies)
+            return history(router, space, target, during, bodies=bodies)
 
         if "paths" in params:
             return {target: of(target) for target in params["paths"]}

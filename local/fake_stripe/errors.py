@@ -28,52 +28,52 @@ def _invalid(status: int, message: str, code: str | None = None, param: str | No
 
 
 def resource_missing(object_type: str, object_id: str, param: str = "id") -> ApiError:
-    """No such object in this account and mode."""
+    """Say that there is no such object in this account and mode."""
     noun = object_type.rpartition(".")[2].replace("_", " ") or "resource"
     return _invalid(404, f"No such {noun}: '{object_id}'", "resource_missing", param)
 
 
 def unknown_url(method: str, path: str) -> ApiError:
-    """The API has no such operation."""
+    """Say that the API has no such operation."""
     return _invalid(404, f"Unrecognized request URL ({method}: {path}).", "url_invalid")
 
 
 def parameter_missing(param: str) -> ApiError:
-    """A parameter that the operation needs was not sent."""
+    """Say that a parameter is missing."""
     return _invalid(400, f"Missing required param: {param}.", "parameter_missing", param)
 
 
 def parameter_invalid(param: str, message: str) -> ApiError:
-    """A parameter has a value that cannot work."""
+    """Say that a parameter has a value that cannot work."""
     return _invalid(400, message, "parameter_invalid", param)
 
 
 def not_expandable(path: str) -> ApiError:
-    """The `expand` parameter names a property that is not there."""
+    """Say that `expand` names a property that is not there."""
     return _invalid(400, f"This property cannot be expanded ({path}).", None, "expand")
 
 
 def invalid_key(shown: str) -> ApiError:
-    """The Authorization header is missing or names no key."""
+    """Say that the Authorization header is missing or names no key."""
     if not shown:
         return _invalid(401, "You did not provide an API key. Set the Authorization header to 'Bearer sk_test_...'.")
     return _invalid(401, f"Invalid API Key provided: {shown[:8]}{'*' * max(0, len(shown) - 12)}{shown[-4:]}")
 
 
 def forbidden(needed: str) -> ApiError:
-    """A restricted key lacks a permission."""
+    """Say that a restricted key lacks a permission."""
     message = f"The provided key does not have the required permissions for this endpoint. Having the '{needed}' permission would allow this request to continue."  # noqa: E501 -- one sentence of an answer
     return _invalid(403, message, "more_permissions_required")
 
 
 def idempotency_mismatch(key: str) -> ApiError:
-    """The idempotency key was used with another request."""
+    """Say that the idempotency key was used with another request."""
     message = f"Keys for idempotent requests can only be used with the same parameters they were first used with. Use a key other than '{key}' to send a different request."  # noqa: E501 -- one sentence of an answer
     return ApiError(400, {"message": message, "type": "idempotency_error"})
 
 
 def rate_limited(reason: str) -> ApiError:
-    """A limiter refused; `reason` is the value of Stripe-Rate-Limited-Reason."""
+    """Say that a limiter refused, with the value of Stripe-Rate-Limited-Reason."""
     error = {
         "code": "rate_limit",
         "doc_url": f"{DOCS}/rate-limit",
@@ -84,7 +84,7 @@ def rate_limited(reason: str) -> ApiError:
 
 
 def lock_timeout() -> ApiError:
-    """Another request holds the object's lock: a 429 that is no limiter's, and worth a retry."""
+    """Say that another request holds the object's lock: a 429 that is no limiter's, and worth a retry."""
     error = {
         "code": "lock_timeout",
         "doc_url": f"{DOCS}/lock-timeout",
@@ -95,6 +95,6 @@ def lock_timeout() -> ApiError:
 
 
 def server_error(status: int) -> ApiError:
-    """Stripe is broken."""
+    """Say that Stripe itself is broken."""
     error = {"message": "An unknown error occurred", "type": "api_error"}
     return ApiError(status, error, {"stripe-should-retry": "true" if status != 501 else "false"})  # noqa: PLR2004 -- 501 is for good

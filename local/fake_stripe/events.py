@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from local.fake_stripe.expand import present
 from local.fake_stripe.operations import event_types, router
-from local.fake_stripe.store import Body, Space
 
 if TYPE_CHECKING:
     from local.fake_stripe.changes import Change
+    from local.fake_stripe.store import Body, Space
 
 API_VERSION = "2026-10-28.endive"
 _PREFIXES = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local.fake_stripe.billing import list_of
 from local.fake_stripe.errors import not_expandable, parameter_invalid
-from local.fake_stripe.store import Body, View
+
+if TYPE_CHECKING:
+    from local.fake_stripe.store import Body, View
 
 MAX_DEPTH = 4
 # Lists that a body carries only when they are asked for: property -> object type, found by its `customer`.
@@ -14,7 +16,7 @@ _ON_CUSTOMER = {"subscriptions": "subscription", "tax_ids": "tax_id", "sources":
 
 
 def present(view: View, body: Body) -> Body:
-    """Show a stored body as a GET does: a subscription's items carry their prices and plans in full, as they are now."""
+    """Show a stored body as a GET does: a subscription's items carry their prices and plans in full, as of now."""
     if body["object"] == "subscription_item":
         return _present_item(view, body)
     if body["object"] != "subscription":

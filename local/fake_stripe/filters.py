@@ -33,23 +33,19 @@ def accepts(body: Body, params: dict[str, Any]) -> bool:
 
 
 def _accepts_one(body: Body, name: str, value: Any) -> bool:
-    if name == "status" and value == "all":
-        return True
-    if name == "status" and value == "ended":
-        return body.get("status") in _ENDED
+    if name == "status" and value in {"all", "ended"}:
+        return value == "all" or body.get("status") in _ENDED
     if isinstance(value, list):
         field = {"ids": "id", "types": "type", "lookup_keys": "lookup_key"}.get(name, name)
         return field not in body or body[field] in value
     held = _field(body, name)
-    if held is _ABSENT:
-        return True
-    if isinstance(value, dict):
+    if isinstance(value, dict) and held is not _ABSENT:
         if set(value) <= set(_COMPARE):
             return all(_COMPARE[sign](held or 0, int(bound)) for sign, bound in value.items())
         return isinstance(held, dict) and all(held.get(key) == typed(key, item) for key, item in value.items())
-    if name == "type" and isinstance(held, str) and str(value).endswith("*"):
-        return held.startswith(str(value)[:-1])
-    return bool(held == value or held == typed(name, value))
+    if name == "type" and str(value).endswith("*"):
+        return str(held).startswith(str(value)[:-1])
+    return held is _ABSENT or bool(held == value or held == typed(name, value))
 
 
 _ABSENT = object()

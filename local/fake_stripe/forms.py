@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote_plus
 _KEY = re.compile(r"\[([^\]]*)\]")
 # Fields whose digits are text. Every other field of digits is a number.
 _TEXT = frozenset(
-    [
+    {
         "name",
         "description",
         "phone",
@@ -29,8 +29,7 @@ _TEXT = frozenset(
         "account_number",
         "routing_number",
         "version",
-        "percent_off_text",
-    ]
+    }
 )
 
 
@@ -72,17 +71,15 @@ def typed(name: str, value: Any) -> Any:
         return value if name == "metadata" else {key: typed(key, item) for key, item in value.items()}
     if isinstance(value, list):
         return [typed(name, item) for item in value]
-    if not isinstance(value, str):
-        return value
-    if value == "":
-        return None
-    if value in {"true", "false"}:
-        return value == "true"
-    if name not in _TEXT and value.lstrip("-").isdigit():
-        return int(value)
+    return _scalar(name, value) if isinstance(value, str) else value
+
+
+def _scalar(name: str, text: str) -> str | bool | float | None:
+    if text in {"", "true", "false"}:
+        return None if text == "" else text == "true"
     if name in {"percent_off", "percentage"}:
-        return float(value)
-    return value
+        return float(text)
+    return int(text) if name not in _TEXT and text.lstrip("-").isdigit() else text
 
 
 def _lists(value: Any) -> Any:

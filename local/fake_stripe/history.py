@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from local.fake_stripe import forms, reads
 from local.fake_stripe.errors import ApiError, unknown_url
-from local.fake_stripe.operations import Router
-from local.fake_stripe.store import Body, Space
 
 if TYPE_CHECKING:
-    from local.fake_stripe.operations import Match
-    from local.fake_stripe.store import Entry
+    from local.fake_stripe.operations import Match, Router
+    from local.fake_stripe.store import Body, Entry, Space
 
 _IDS = re.compile(rb'"((?:[a-z]+_)*[A-Za-z0-9]{8,}|/v1/[\w/]+)"')
 # Lists that hang on a customer appear in expanded answers without having been there before.
 _HANGING = {"subscription", "tax_id", "card"}
+
+
+class Interval(NamedTuple):
+    """Wall-clock seconds."""
+
+    since: float = 0.0
+    until: float = float("inf")
+
+
+ALWAYS = Interval()
 
 
 def digest(body: Any) -> str:
@@ -37,9 +45,9 @@ def target_of(router: Router, space: Space, object_id: str) -> str:
 
 
 def history(
-    router: Router, space: Space, target: str, *, since: float = 0.0, until: float = float("inf"), bodies: bool = False
+    router: Router, space: Space, target: str, during: Interval = ALWAYS, *, bodies: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the answers that GET `target` had at any moment of [since, until], oldest first.
+    """Return the answers that GET `target` had at any moment of the interval, oldest first.
 
     `since` and `until` of an answer are wall-clock seconds; `until` is None while it still is the current one.
     """
@@ -52,7 +60,7 @@ def history(
     state = _Answer(space, match, path, params, change=0)
     current = _row(state, 0.0, bodies=bodies)
     for entry in space.log:
-        if entry.at > until:
+        if entry.at > during.until:
             break
         if not state.touched_by(entry):
             continue
@@ -61,7 +69,7 @@ def history(
         if row["digest"] == current["digest"]:
             continue
         current["until"] = entry.at
-        if entry.at >= since:
+        if entry.at >= during.since:
             found.append(current)
         current = row
     return [*found, current]

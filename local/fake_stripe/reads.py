@@ -11,11 +11,12 @@ from local.fake_stripe import expand, filters
 from local.fake_stripe.billing import list_of
 from local.fake_stripe.errors import parameter_invalid, parameter_missing, resource_missing
 from local.fake_stripe.forms import encode
-from local.fake_stripe.operations import Match
-from local.fake_stripe.store import Body, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from local.fake_stripe.operations import Match
+    from local.fake_stripe.store import Body, View
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100

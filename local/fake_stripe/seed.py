@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local.fake_stripe import billing, shapes
-from local.fake_stripe.store import Body, Space
+
+if TYPE_CHECKING:
+    from local.fake_stripe.store import Body, Space
 
 _FIRST = [
     "Ada",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from local.fake_stripe import actions, billing, shapes
 from local.fake_stripe.errors import parameter_invalid, parameter_missing, resource_missing
 from local.fake_stripe.reads import singleton
-from local.fake_stripe.store import Body, Space
 
 if TYPE_CHECKING:
     from local.fake_stripe.changes import Write
     from local.fake_stripe.operations import Match, Operation
+    from local.fake_stripe.store import Body, Space
 
 _REQUIRED = {
     "price": ("currency",),
@@ -88,8 +88,8 @@ def _create(write: Write, object_type: str, params: dict[str, Any]) -> Body:
         _replace_items(write, subscription, [*subscription["items"]["data"], item])
         return write.create(item)
     if object_type == "invoice":
-        subscription = space.get(str(params.get("subscription"))) if params.get("subscription") else None
-        return write.create(billing.new_invoice(space, params, subscription))
+        billed = space.get(str(params["subscription"])) if params.get("subscription") else None
+        return write.create(billing.new_invoice(space, params, billed))
     if object_type == "price" and isinstance(params.get("product_data"), dict):
         product = write.create(shapes.base(space, "product", params["product_data"]))
         params = {key: value for key, value in params.items() if key != "product_data"} | {"product": product["id"]}
@@ -176,6 +176,6 @@ def _delete(write: Write, match: Match) -> Body:
 def _delete_discount(write: Write, match: Match) -> Body:
     """Take the discount off a customer or a subscription: the tombstone has no id of its own."""
     parent = _existing(write.space, match.values[0], match.operation.segments[0].removesuffix("s"))
-    cleared = {"discounts": []} if parent["object"] == "subscription" else {"discount": None}
+    cleared: Body = {"discounts": []} if parent["object"] == "subscription" else {"discount": None}
     write.update(parent, cleared)
     return {"id": f"di_{parent['id']}", "object": "discount", "deleted": True}
