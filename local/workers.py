@@ -58,8 +58,9 @@ class Worker:
         path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path if entry)
         ours, theirs = socket.socketpair()
         with output.open("ab") as log, theirs:
+            # -P: the directory of the program holds modules that would hide the handler's own, such as `valkey`.
             self._popen = subprocess.Popen(
-                [sys.executable, str(PROGRAM), str(theirs.fileno()), handler],
+                [sys.executable, "-P", str(PROGRAM), str(theirs.fileno()), handler],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
