@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from importlib.metadata import version
 from typing import Any
@@ -58,17 +59,18 @@ def _operation(operation: operations.Operation, eventful: set[str], retrieves: d
 
 
 def _document(tables: dict[str, list[list[Any]]]) -> str:
-    class_version = sources.class_in("stripe._api_version", "_ApiVersion")
-    if class_version is None:
-        raise sources.SdkError("stripe._api_version has no _ApiVersion")
-    constants = {
-        node.targets[0].id: node.value.value
-        for node in class_version.body
-        if hasattr(node, "targets") and hasattr(node.value, "value")
-    }
-    head = {"sdk": version("stripe"), "api_version": constants["CURRENT"]}
+    head = {"sdk": version("stripe"), "api_version": _api_version()}
     parts = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     for key, rows in tables.items():
         lines = ",\n".join(json.dumps(row, separators=(",", ":"), ensure_ascii=True) for row in rows)
         parts.append(f"{json.dumps(key)}: [\n{lines}\n]")
     return "{" + ",\n".join(parts) + "}\n"
+
+
+def _api_version() -> str:
+    declared = sources.class_in("stripe._api_version", "_ApiVersion")
+    for node in declared.body if declared else ():
+        match node:
+            case ast.Assign(targets=[ast.Name(id="CURRENT")], value=ast.Constant(value=str(current))):
+                return current
+    raise sources.SdkError("stripe._api_version says no current version any more")
