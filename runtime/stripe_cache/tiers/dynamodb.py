@@ -151,6 +151,7 @@ class DynamoDBTier:
         """Do the same for every item, several at a time: in turn they would add up to a Stripe call's own latency."""
         if len(items) <= 1:
             return [work(item) for item in items]
+        # Two threads may both make a pool; either serves.
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="stripe-cache-dynamodb")
         # Every one is waited for, also after a failure: nothing of this step may happen after the step.

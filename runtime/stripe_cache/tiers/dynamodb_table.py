@@ -32,6 +32,7 @@ class Table:
         self._name = name
 
     def get(self, pk: str, projection: str, names: dict[str, str]) -> dict[str, Any] | None:
+        """Read one item; None if there is none."""
         extra = {"ExpressionAttributeNames": names} if names else {}
         with self._translated():
             answer = self._client().get_item(
@@ -45,6 +46,7 @@ class Table:
         return item
 
     def get_many(self, pks: Sequence[str], projection: str) -> dict[str, dict[str, Any]]:
+        """Read many items, 100 a call, by partition key; raises TierError if the table leaves some unread."""
         wanted = sorted(set(pks))
         found: dict[str, dict[str, Any]] = {}
         for start in range(0, len(wanted), _BATCH):
