@@ -166,8 +166,9 @@ def test_a_volatile_type_can_be_made_cacheable_with_a_ttl() -> None:
         ({"customer": {"ttl": 30 * 86400 + 1}}, "customer.ttl is 2592001: .*30 days"),
         ({"customer": {"ttl": 10**5000}}, "customer.ttl is a huge number"),
         ({"customer": {"ttl": 0}}, "customer.ttl is 0: .*cacheable to false"),
-        ({"customer": {"ttl": 10, "memory_ttl": 11}}, "customer.memory_ttl is 11, longer than customer.ttl 10"),
+        ({"customer": {"ttl": 10, "memory_ttl": 11}}, "customer.memory_ttl is 11, longer than the type's TTL 10"),
         ({"customer": {"ttl": 10, "redis_ttl": 11}}, "customer.redis_ttl is 11, longer"),
+        ({"customer": {"ttl_with_events": 10, "memory_ttl": 11}}, "customer.memory_ttl is 11, longer"),
         ({"customer": {"cacheable": 1}}, "customer.cacheable is 1: give true or false"),
         ({"balance": {"cacheable": True}}, "balance.ttl is 0"),
         ({"balance": {"cacheable": True, "ttl_with_events": 9}}, "balance.ttl is missing"),
@@ -199,7 +200,7 @@ def test_overrides_raise_nothing_but_policy_error_and_never_make_nonsense(overri
             assert not rule.secret
             longest = max(rule.ttl, rule.ttl_with_events)
             assert 0 < rule.ttl <= LONGEST_TTL
-            assert 0 <= rule.memory_ttl <= longest
+            assert 0 <= rule.memory_ttl <= min(rule.ttl, rule.ttl_with_events)
             assert 0 <= rule.redis_ttl <= longest
 
 

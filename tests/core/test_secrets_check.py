@@ -59,7 +59,7 @@ def test_a_body_without_a_secret_is_not(body: bytes) -> None:
     assert not has_secret(body)
 
 
-EMPTY = st.sampled_from([None, "", {}, []])
+EMPTY: st.SearchStrategy[Any] = st.sampled_from([None, "", {}, []])
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(0, 10**6) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
