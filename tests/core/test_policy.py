@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,12 @@ def test_an_answer_of_several_types_gets_the_shortest_times() -> None:
     assert (rule.object_type, rule.ttl, rule.memory_ttl) == ("bank_account+card", 7.0, 2.0)
     off = DEFAULT.with_overrides({"card": {"cacheable": False}})
     assert ruled(off, "/v1/accounts/acct_1/external_accounts/ba_1") is None
+
+
+def test_another_host_than_the_api_is_bypassed() -> None:
+    operation = catalog.match("get", "/v1/customers/cus_1")
+    assert operation is not None
+    assert DEFAULT.rule(dataclasses.replace(operation, base="files")) is None
 
 
 def test_an_unlisted_type_is_bypassed() -> None:
