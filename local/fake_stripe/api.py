@@ -6,9 +6,9 @@ import asyncio
 import json
 import re
 import time
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from local.fake_stripe import errors, events, forms, reads, writes
 from local.fake_stripe.changes import Write
@@ -89,9 +89,9 @@ class Api:
 
     def process(self, request: Request, scope: Scope, match: Match | None, headers: dict[str, str]) -> Response:
         """Run a request against the state as it is now."""
+        if match is None:
+            return _failed(errors.unknown_url(request.method, request.path), headers)
         try:
-            if match is None:
-                raise errors.unknown_url(request.method, request.path)
             space = self.store.space(scope)
             if request.method != "GET":
                 return self._write(request, space, match, headers)
@@ -103,6 +103,9 @@ class Api:
             return Response(200, rendered, headers)
         except ApiError as error:
             return _failed(error, headers)
+        except Exception:  # noqa: BLE001 -- a mistake of the fake must be seen as one, not as a hanging client
+            traceback.print_exc()
+            return _failed(errors.server_error(500), headers)
 
     def change(self, space: Space, match: Match, path: str, params: dict[str, Any], **request: str | None) -> Body:
         """Apply a write, store its events, and hand them to the courier; returns the stored body."""
@@ -223,9 +226,3 @@ def _later(seconds: float, action: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, action)
     else:
         action()
-
-
-def path_of(target: str) -> tuple[str, str]:
-    """Split a target into its decoded path and its query."""
-    path, _, query = target.partition("?")
-    return unquote(path), query

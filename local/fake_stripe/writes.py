@@ -83,10 +83,10 @@ def _create(write: Write, object_type: str, params: dict[str, Any]) -> Body:
     if object_type == "subscription":
         return _create_subscription(write, params)
     if object_type == "subscription_item":
-        item = billing.new_item(space, str(params.get("subscription")), params, billing.now_seconds())
-        subscription = _existing(space, item["subscription"], "subscription")
+        subscription = _existing(space, str(params.get("subscription")), "subscription")
+        item = billing.new_item(space, subscription["id"], params, billing.now_seconds())
         _replace_items(write, subscription, [*subscription["items"]["data"], item])
-        return write.create(item)
+        return item
     if object_type == "invoice":
         billed = space.get(str(params["subscription"])) if params.get("subscription") else None
         return write.create(billing.new_invoice(space, params, billed))
@@ -109,6 +109,8 @@ def _create_subscription(write: Write, params: dict[str, Any]) -> Body:
     write.create(invoice, "finalized", "paid", "payment_succeeded")
     for discount in discounts:
         _redeem(write, discount)
+    for item in body["items"]["data"]:
+        write.space.put(item)
     return write.create(body)
 
 
@@ -132,6 +134,11 @@ def _update(write: Write, before: Body, params: dict[str, Any]) -> Body:
         for other in list(write.space.view().newest_first("price")):
             if other["lookup_key"] == params.get("lookup_key") and other["id"] != before["id"]:
                 write.update(other, {"lookup_key": None})
+    if before["object"] == "subscription_item":
+        subscription = _existing(write.space, before["subscription"], "subscription")
+        items = _merged_items(write.space, subscription, [{**params, "id": before["id"]}])
+        _replace_items(write, subscription, items)
+        return next(item for item in items if item["id"] == before["id"])
     fields = shapes.overlay(before, params)
     if before["object"] == "product":
         fields["updated"] = billing.now_seconds()
@@ -156,6 +163,14 @@ def _merged_items(space: Space, subscription: Body, sent: list[dict[str, Any]]) 
 
 
 def _replace_items(write: Write, subscription: Body, items: list[Body]) -> Body:
+    """Give a subscription other items; each item is an object of its own too, and has no events."""
+    kept = {item["id"] for item in items}
+    for item in subscription["items"]["data"]:
+        if item["id"] not in kept:
+            write.space.remove(item["id"], {"id": item["id"], "object": "subscription_item", "deleted": True})
+    for item in items:
+        if write.space.get(item["id"]) != item:
+            write.space.put(item)
     return write.update(subscription, {"items": {**subscription["items"], "data": items, "total_count": len(items)}})
 
 
@@ -166,6 +181,11 @@ def _delete(write: Write, match: Match) -> Body:
     body = _existing(write.space, match.values[-1], operation.object_type)
     if body["object"] == "subscription":
         return actions.cancel_subscription(write, body)
+    if body["object"] == "subscription_item":
+        subscription = _existing(write.space, body["subscription"], "subscription")
+        rest = [item for item in subscription["items"]["data"] if item["id"] != body["id"]]
+        _replace_items(write, subscription, rest)
+        return {"id": body["id"], "object": "subscription_item", "deleted": True}
     if body["object"] == "customer":
         for subscription in list(write.space.view().newest_first("subscription", body["id"])):
             if subscription["status"] != "canceled":
