@@ -107,6 +107,7 @@ class Control:
     def _reset(self, params: dict[str, Any]) -> Any:
         self._api.counters.reset()
         if params.get("state") in {True, "true"}:
+            self._api.courier.cancel()
             self._api.reset()
         return {}
 

@@ -86,6 +86,7 @@ def plant(space: Space, *, customers: int, products: int, seed: int) -> dict[str
             space.put(item)
         ids["subscriptions"].append(subscription["id"])
         ids["invoices"].append(invoice["id"])
+    space.begin_log()
     return ids
 
 

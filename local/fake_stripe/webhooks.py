@@ -101,6 +101,11 @@ class Courier:
             again = delay + self._random.uniform(0, settings.reorder_ms)
             self._start(self._deliver(endpoint, event, delivery, again / 1000))
 
+    def cancel(self) -> None:
+        """Forget what is under way."""
+        for task in self._tasks:
+            task.cancel()
+
     def pending(self) -> int:
         """Return how many deliveries are under way."""
         return len(self._tasks)

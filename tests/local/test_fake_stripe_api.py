@@ -11,19 +11,7 @@ from local.fake_stripe.client import FakeStripe
 from local.fake_stripe.operations import router
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeStripe]:
-    with FakeStripe(seed=7) as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeStripe) -> FakeStripe:
-    server.reset(state=True)
-    return server
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -117,6 +105,15 @@ def test_cards_are_kept_with_their_customer(client: stripe.StripeClient) -> None
     card = client.v1.customers.payment_sources.create(customer.id, {"source": "tok_visa"})
     assert client.v1.customers.payment_sources.retrieve(customer.id, card.id).id == card.id
     assert [each.id for each in client.v1.customers.payment_sources.list(customer.id).data] == [card.id]
+    assert client.v1.customers.retrieve(customer.id).default_source == card.id
+
+
+def test_a_balance_transaction_changes_the_balance_of_its_customer(client: stripe.StripeClient) -> None:
+    customer = client.v1.customers.create({})
+    client.v1.customers.balance_transactions.create(customer.id, {"amount": -500, "currency": "usd"})
+    second = client.v1.customers.balance_transactions.create(customer.id, {"amount": 200, "currency": "usd"})
+    assert second.ending_balance == -300
+    assert client.v1.customers.retrieve(customer.id).balance == -300
 
 
 def test_redeeming_a_promotion_code_counts_on_it_and_on_its_coupon(

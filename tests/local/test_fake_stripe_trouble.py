@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import stripe
@@ -13,24 +13,7 @@ from local.fake_stripe.faults import LatencySettings, Weather
 from local.fake_stripe.limits import Limiter, LimitSettings
 from local.fake_stripe.store import Scope
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 TEST, LIVE = Scope("acct_1", livemode=False), Scope("acct_1", livemode=True)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeStripe]:
-    with FakeStripe() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeStripe) -> FakeStripe:
-    server.reset(state=True)
-    server.configure(limits={})
-    server.reset()
-    return server
 
 
 def client_of(fake: FakeStripe, retries: int = 0) -> stripe.StripeClient:

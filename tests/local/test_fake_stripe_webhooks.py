@@ -9,24 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import stripe
 
-from local.fake_stripe.client import FakeStripe
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from local.fake_stripe.client import FakeStripe
+
 SECRET = "whsec_current"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeStripe]:
-    with FakeStripe() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeStripe) -> FakeStripe:
-    server.reset(state=True)
-    return server
 
 
 @dataclass
