@@ -7,7 +7,9 @@ import json
 import re
 import time
 import traceback
+from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from local.fake_stripe import errors, events, forms, reads, writes
@@ -20,11 +22,12 @@ from local.fake_stripe.http_server import Reply, Request, Response
 from local.fake_stripe.limits import Limiter
 from local.fake_stripe.operations import Match, Router, router
 from local.fake_stripe.store import Body, Scope, Space, Store
-from local.fake_stripe.webhooks import PLATFORM, Courier
+from local.fake_stripe.webhooks import PLATFORM, About, Courier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+RECENT = 1000
 _KEY = re.compile(r"(sk|rk)_(test|live)_\w+")
 _RESOURCE = re.compile(r"^/v[12]/([a-z_]+)")
 
@@ -57,9 +60,12 @@ class Api:
         self.courier = Courier(self.seed)
         self._saved: dict[tuple[Scope, str], Saved] = {}
         self._requests = 0
+        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request of the API, after its latency."""
+        shown = {name: value for name, value in request.headers.items() if name != "authorization"}
+        self.recent.append({"method": request.method, "path": request.path, "query": request.query, "headers": shown})
         match = self.router.match(request.method, request.path)
         endpoint = f"{request.method} {match.operation.template if match else request.path}"
         headers = self._headers(request)
@@ -149,7 +155,9 @@ class Api:
                 sent = {**sent, "context": account.get("account")}
             if endpoint.wants(space.scope, sent["type"]):
                 sent = sent if endpoint.thin else {**event, **account}
-                self.courier.send(endpoint, sent, event["data"]["object"].get("id", ""), change)
+                space.undelivered[event["id"]] += 1
+                about = About(event["data"]["object"].get("id", ""), change, partial(space.acknowledged, event["id"]))
+                self.courier.send(endpoint, sent, about)
 
     def _authenticate(self, request: Request) -> Scope:
         """Return whose objects the caller may see; raises 401 and 403 as Stripe does."""

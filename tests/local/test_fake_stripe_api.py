@@ -160,6 +160,16 @@ def test_the_stripe_version_is_echoed(fake: FakeStripe) -> None:
     assert read.last_response.headers["stripe-version"] == "2026-01-01.test"
 
 
+def test_it_remembers_the_headers_it_was_sent_but_not_the_key(fake: FakeStripe) -> None:
+    options: stripe.RequestOptions = {"headers": {"Cache-Control": "no-cache"}}
+    client_of(fake, stripe_account="acct_1").v1.customers.list({"limit": 3}, options)
+    (request,) = fake.requests()
+    assert (request["method"], request["path"], request["query"]) == ("GET", "/v1/customers", "limit=3")
+    assert request["headers"]["stripe-account"] == "acct_1"
+    assert request["headers"]["cache-control"] == "no-cache"
+    assert "authorization" not in request["headers"]
+
+
 def test_every_operation_of_the_sdk_is_answered(fake: FakeStripe) -> None:
     statuses: dict[int, int] = {}
     connection = http.client.HTTPConnection("127.0.0.1", fake.port, timeout=10)

@@ -22,6 +22,11 @@ def test_a_customer_is_created_changed_read_and_deleted(client: stripe.StripeCli
     assert (read.name, read.email, read.livemode) == ("Ada", "ada@example.com", False)
     assert client.v1.customers.delete(made.id).deleted
     assert client.v1.customers.retrieve(made.id).to_dict() == {"id": made.id, "object": "customer", "deleted": True}
+    assert client.v1.customers.retrieve(made.id, {"expand": ["subscriptions"]}).to_dict().keys() == {
+        "id",
+        "object",
+        "deleted",
+    }
     assert client.v1.customers.list().data == []
 
 

@@ -191,6 +191,17 @@ def test_a_receiver_that_is_down_is_given_up_on_after_the_last_retry(fake: FakeS
     assert [attempt["status"] for attempt in fake.deliveries()[0]["attempts"]] == [0, 0, 0]
 
 
+def test_events_without_an_acknowledged_delivery_can_be_listed(fake: FakeStripe, receiver: Receiver) -> None:
+    client = stripe.StripeClient("sk_test_a", base_addresses={"api": fake.url})
+    fake.configure(webhooks=[{"url": receiver.url, "secrets": [SECRET]}])
+    fake.mutate("/v1/customers")
+    assert eventually(lambda: fake.deliveries()[0]["acked_at"] is not None)
+    fake.configure(delivery={"lose": 1.0})
+    fake.mutate("/v1/products", name="lost")
+    assert [event.type for event in client.v1.events.list({"delivery_success": False}).data] == ["product.created"]
+    assert [event.type for event in client.v1.events.list({"delivery_success": True}).data] == ["customer.created"]
+
+
 def test_events_can_be_late_lost_doubled_and_out_of_order(fake: FakeStripe, receiver: Receiver) -> None:
     endpoint = {"url": receiver.url, "secrets": [SECRET]}
     fake.configure(webhooks=[endpoint], delivery={"lose": 1.0})
