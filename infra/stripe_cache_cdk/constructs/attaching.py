@@ -77,7 +77,7 @@ def place(function: lambda_.Function, tier: RedisTier) -> None:
     )
     function.role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(VPC_POLICY))
     acknowledge_finding(
-        function,
+        function.role,
         f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{VPC_POLICY}]",
         "Network interfaces cannot be named before they exist; this is AWS's own list of what Lambda needs for them.",
     )

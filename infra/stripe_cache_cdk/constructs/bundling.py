@@ -121,8 +121,8 @@ class Bundle:
         online = subprocess.run(command, capture_output=True, text=True, check=False)
         if online.returncode != 0:
             raise InfrastructureError(
-                f"{self.lock} for Python {self.python} on {self.architecture} could not be installed: {online.stderr.strip()}: "
-                "every line needs a wheel for that platform, in uv's cache or from the index"
+                f"{self.lock} for Python {self.python} on {self.architecture} could not be installed: "
+                f"{online.stderr.strip()}: every line needs a wheel for that platform, in uv's cache or from the index"
             )
 
 

@@ -65,6 +65,10 @@ class InvalidationConsumer(Construct):
             reserved_concurrency=reserved_concurrency,
         )
         cache.attach(self.function, calls_stripe=False)
+        acknowledge(
+            self.function,
+            Serverless_LambdaEventSourceMappingDestination="The queue redrives to its dead letters; SQS has no other way.",
+        )
         self.function.invoked.add_event_source(
             event_sources.SqsEventSource(
                 cache.invalidation_queue.queue,

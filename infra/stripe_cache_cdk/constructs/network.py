@@ -123,6 +123,12 @@ class CacheNetwork(Construct):
             instances.connections.allow_from(
                 ec2.Peer.ipv4(cidr), ec2.Port.all_traffic(), "Functions on their way to Stripe"
             )
+            for part in made.node.find_all():
+                if isinstance(part, ec2.CfnInstance):
+                    encrypted = ec2.CfnInstance.EbsProperty(encrypted=True)
+                    part.block_device_mappings = [
+                        ec2.CfnInstance.BlockDeviceMappingProperty(device_name="/dev/xvda", ebs=encrypted)
+                    ]
             acknowledge(
                 made,
                 AwsSolutions_EC28="A NAT instance is replaced by hand; minute metrics would cost more than it does.",

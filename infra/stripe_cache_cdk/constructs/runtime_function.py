@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
 from stripe_cache_cdk.checks import check_enum
 from stripe_cache_cdk.config import PYTHONS, Architecture
 from stripe_cache_cdk.constructs.bundling import Bundle
-from stripe_cache_cdk.constructs.nag import acknowledge
+from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
@@ -80,6 +81,20 @@ class RuntimeFunction(lambda_.Function):
         bundle = Bundle(
             python=python, architecture=architecture, requirements=requirements, sources=tuple(map(_resolved, sources))
         )
+        log_group = logs.LogGroup(
+            scope,
+            f"{construct_id}Logs",
+            retention=options.log_retention,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        # The role that CDK would make may write to every log group of the account; this one to its own.
+        role = iam.Role(
+            scope,
+            f"{construct_id}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=description,
+        )
+        log_group.grant_write(role)
         super().__init__(
             scope,
             construct_id,
@@ -93,7 +108,8 @@ class RuntimeFunction(lambda_.Function):
             reserved_concurrent_executions=reserved_concurrency,
             environment=dict(environment or {}),
             dead_letter_queue=dead_letter_queue,
-            log_group=_log_group(scope, construct_id, options.log_retention),
+            log_group=log_group,
+            role=role,
             logging_format=lambda_.LoggingFormat.JSON,
             tracing=lambda_.Tracing.ACTIVE,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if options.snap_start else None,
@@ -114,12 +130,12 @@ class RuntimeFunction(lambda_.Function):
     def _explain_findings(self, *, has_dead_letters: bool) -> None:
         newest = "Byte code needs this very version where the zip is made; the default is one that is usually there."
         acknowledge(self, AwsSolutions_L1=newest, Serverless_LambdaLatestVersion=newest)
+        if self.role:
+            acknowledge_finding(
+                self.role, "AwsSolutions-IAM5[Resource::*]", "X-Ray's actions name no resource: AWS defines none."
+            )
         if not has_dead_letters:
             acknowledge(self, Serverless_LambdaDLQ="Called synchronously or by a queue, which keeps what fails.")
-
-
-def _log_group(scope: Construct, construct_id: str, retention: logs.RetentionDays) -> logs.LogGroup:
-    return logs.LogGroup(scope, f"{construct_id}Logs", retention=retention, removal_policy=cdk.RemovalPolicy.DESTROY)
 
 
 def _resolved(folder: Path) -> Path:
