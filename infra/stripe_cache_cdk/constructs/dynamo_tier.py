@@ -44,11 +44,7 @@ class DynamoTier(Construct):
             partition_key=dynamodb.Attribute(name=PARTITION_KEY, type=dynamodb.AttributeType.STRING),
             time_to_live_attribute=EXPIRY,
             billing=dynamodb.Billing.on_demand(),
-            encryption=(
-                dynamodb.TableEncryptionV2.customer_managed_key(encryption_key)
-                if encryption_key
-                else dynamodb.TableEncryptionV2.dynamo_owned_key()
-            ),
+            encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
             deletion_protection=deletion_protection,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=point_in_time_recovery
@@ -60,6 +56,8 @@ class DynamoTier(Construct):
             removal_policy=removal_policy,
         )
         self._key = encryption_key
+        if encryption_key:
+            self._encrypt_with(encryption_key)
 
     def grant_cache_access(self, grantee: iam.IGrantable, *, read_only: bool = False) -> None:
         """Allow what the tier's adapter calls: reads by key, and the conditional update unless `read_only`."""
@@ -68,6 +66,14 @@ class DynamoTier(Construct):
     def grant_purge(self, grantee: iam.IGrantable) -> None:
         """Allow emptying the table, which reads all of it: for an operator's role, never for a function."""
         self._grant(grantee, (*READ_ACTIONS, *PURGE_ACTIONS))
+
+    def _encrypt_with(self, key: kms.IKey) -> None:
+        # TableV2 takes a key only in a stack whose region is known at synthesis; the template needs no such thing.
+        resource = self.table.node.default_child
+        if not isinstance(resource, dynamodb.CfnGlobalTable):
+            raise TypeError(self.table.node.path)
+        resource.add_property_override("SSESpecification", {"SSEEnabled": True, "SSEType": "KMS"})
+        resource.add_property_override("Replicas.0.SSESpecification", {"KMSMasterKeyId": key.key_arn})
 
     def _grant(self, grantee: iam.IGrantable, actions: tuple[str, ...]) -> None:
         # An own statement on the table alone: the grants of TableV2 add its indexes, of which there are none.

@@ -9,8 +9,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
-from stripe_cache_cdk.constructs.invalidation_queue import encrypted_queue
-from stripe_cache_cdk.constructs.nag import acknowledge
+from stripe_cache_cdk.constructs.invalidation_queue import dead_letter_queue
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ class EventBridgeSource(Construct):
         super().__init__(scope, construct_id)
         if not cdk.Token.is_unresolved(bus_name) and not bus_name.startswith(f"{PARTNER}/"):
             raise ConstructError(self, f"bus_name={bus_name!r} is not Stripe's", f"pass {PARTNER}/ed_...")
-        self.dead_letters = encrypted_queue(self, "DeadLetters")
-        acknowledge(self.dead_letters, Serverless_SQSRedrivePolicy="This is the queue that others redrive to.")
+        self.dead_letters = dead_letter_queue(self, "DeadLetters")
         self.rule = events.Rule(
             self,
             "Rule",

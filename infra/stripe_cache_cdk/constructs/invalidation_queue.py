@@ -28,8 +28,7 @@ class InvalidationQueue(Construct):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
-        self.dead_letters = encrypted_queue(self, "DeadLetters")
-        acknowledge(self.dead_letters, Serverless_SQSRedrivePolicy="This is the queue that others redrive to.")
+        self.dead_letters = dead_letter_queue(self, "DeadLetters")
         self.queue = sqs.Queue(
             self,
             "Queue",
@@ -80,12 +79,15 @@ class InvalidationConsumer(Construct):
         )
 
 
-def encrypted_queue(scope: Construct, construct_id: str) -> sqs.Queue:
+def dead_letter_queue(scope: Construct, construct_id: str) -> sqs.Queue:
     """Return a queue for messages that failed elsewhere: encrypted, over TLS only, kept 14 days."""
-    return sqs.Queue(
+    queue = sqs.Queue(
         scope,
         construct_id,
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
         retention_period=cdk.Duration.days(14),
     )
+    last = "This is the queue that others give up to."
+    acknowledge(queue, AwsSolutions_SQS3=last, Serverless_SQSRedrivePolicy=last)
+    return queue

@@ -8,8 +8,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
-from stripe_cache_cdk.constructs.invalidation_queue import encrypted_queue
-from stripe_cache_cdk.constructs.nag import acknowledge
+from stripe_cache_cdk.constructs.invalidation_queue import dead_letter_queue
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ class PeriodicInvocation(Construct):
         super().__init__(scope, construct_id)
         if every.to_seconds() < SHORTEST_SECONDS:
             raise ConstructError(self, f"every={every.to_seconds()} s", "a schedule starts at most once a minute")
-        self.dead_letters = encrypted_queue(self, "DeadLetters")
-        acknowledge(self.dead_letters, Serverless_SQSRedrivePolicy="This is the queue that others redrive to.")
+        self.dead_letters = dead_letter_queue(self, "DeadLetters")
         self.rule = events.Rule(
             self,
             "Rule",
