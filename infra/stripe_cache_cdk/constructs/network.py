@@ -120,12 +120,10 @@ class CacheNetwork(Construct):
             restrict_default_security_group=False,
         )
         if nat is Nat.INSTANCE:
-            instances.connections.allow_from(
-                ec2.Peer.ipv4(cidr), ec2.Port.all_traffic(), "Functions on their way to Stripe"
-            )
+            instances.connections.allow_from(ec2.Peer.ipv4(cidr), ec2.Port.HTTPS, "Functions on their way to Stripe")
             for part in made.node.find_all():
                 if isinstance(part, ec2.CfnInstance):
-                    encrypted = ec2.CfnInstance.EbsProperty(encrypted=True)
+                    encrypted = ec2.CfnInstance.EbsProperty(encrypted=True, volume_size=8, volume_type="gp3")
                     part.block_device_mappings = [
                         ec2.CfnInstance.BlockDeviceMappingProperty(device_name="/dev/xvda", ebs=encrypted)
                     ]
