@@ -1,4 +1,4 @@
-"""Every stage in every topology, synthesized once per session under the context of cdk.json, for tests of several files."""
+"""Every stage in every topology, synthesized once per session under the context of cdk.json."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import assertions
+
 from stripe_cache_cdk.config import STAGES, StageConfig, Topology, stage_config
 from stripe_cache_cdk.stacks.stage import StageStacks, build_stage
 

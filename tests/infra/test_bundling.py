@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 import pytest
+from synthesis import CONTEXT, ROOT
+
 from stripe_cache_cdk import ConstructError, FunctionOptions, InfrastructureError, RuntimeFunction
 from stripe_cache_cdk.config import Architecture
 from stripe_cache_cdk.constructs import bundling, interpreters
 from stripe_cache_cdk.constructs.bundling import Bundle, runtime_requirements, runtime_source
-from synthesis import CONTEXT, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +113,7 @@ def test_the_checkout_has_sources_and_requirements() -> None:
 
 def test_an_interpreter_must_be_of_the_very_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     liar = tmp_path / "python3.99"
-    liar.write_text(f"#!/bin/sh\nexec {sys.executable} \"$@\"\n")
+    liar.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     liar.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     interpreters.find_python.cache_clear()

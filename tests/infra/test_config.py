@@ -7,9 +7,10 @@ import sys
 from typing import Any
 
 import pytest
+from synthesis import ROOT
+
 from stripe_cache_cdk.config import STAGES, Nat, StageConfig, Topology, UsageCaps, stage_config
 from stripe_cache_cdk.errors import StageError
-from synthesis import ROOT
 
 
 def test_each_stage_has_the_topology_that_the_documents_name() -> None:

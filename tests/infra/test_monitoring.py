@@ -3,10 +3,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aws_cdk as cdk
 import pytest
+from synthesis import COMBINATIONS, render, resources, template_of, text_of
+
 from stripe_cache_cdk import (
     CacheNetwork,
     Events,
@@ -19,7 +20,9 @@ from stripe_cache_cdk import (
 )
 from stripe_cache_cdk.constructs.monitoring import metrics
 from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
-from synthesis import COMBINATIONS, render, resources, template_of, text_of
+
+if TYPE_CHECKING:
+    import aws_cdk as cdk
 
 EVERYWHERE = pytest.mark.parametrize(("stage", "topology"), COMBINATIONS)
 
@@ -140,9 +143,7 @@ def test_ratios_need_a_minimum_of_traffic(stack: cdk.Stack) -> None:
 def test_duration_alarms_follow_the_timeout_of_the_function(stack: cdk.Stack) -> None:
     StripeCache(stack, "Cache")
     alarms = resources(render(stack), "AWS::CloudWatch::Alarm")
-    thresholds = {
-        name: alarm["Properties"]["Threshold"] for name, alarm in alarms.items() if "Duration" in name
-    }
+    thresholds = {name: alarm["Properties"]["Threshold"] for name, alarm in alarms.items() if "Duration" in name}
     assert sorted(thresholds.values()) == [12_000, 24_000]
 
 
@@ -168,19 +169,13 @@ def test_nodes_are_watched_one_by_one(stack: cdk.Stack) -> None:
     )
     assert cache.redis
     alarm = text_of(
-        [
-            found
-            for name, found in resources(render(stack), "AWS::CloudWatch::Alarm").items()
-            if "RedisMemory" in name
-        ]
+        [found for name, found in resources(render(stack), "AWS::CloudWatch::Alarm").items() if "RedisMemory" in name]
     )
     assert f"{cache.redis.cache_name}-001" in alarm
     assert f"{cache.redis.cache_name}-002" in alarm
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("hit_ratio_percent", 101), ("minimum_reads", 0), ("dead_letters", -1)]
-)
+@pytest.mark.parametrize(("field", "value"), [("hit_ratio_percent", 101), ("minimum_reads", 0), ("dead_letters", -1)])
 def test_a_threshold_out_of_bounds_names_its_field(field: str, value: int) -> None:
     with pytest.raises(InfrastructureError, match=rf"Thresholds\.{field}="):
         dataclasses.replace(Thresholds(), **{field: value})

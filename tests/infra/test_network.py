@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aws_cdk import aws_ec2 as ec2
-from stripe_cache_cdk import CacheNetwork, ConstructError, Nat
 from synthesis import render, resources, text_of
+
+from stripe_cache_cdk import CacheNetwork, ConstructError, Nat
 
 if TYPE_CHECKING:
     import aws_cdk as cdk

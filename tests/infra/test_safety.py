@@ -12,9 +12,10 @@ import aws_cdk as cdk
 import cdk_nag
 import pytest
 from aws_cdk import aws_sqs as sqs
+from synthesis import COMBINATIONS, CONTEXT, PARTS, merged, resources, template_of, text_of
+
 from stripe_cache_cdk.config import Topology, stage_config
 from stripe_cache_cdk.stacks.stage import build_stage
-from synthesis import COMBINATIONS, CONTEXT, PARTS, merged, resources, template_of, text_of
 
 EVERYWHERE = pytest.mark.parametrize(("stage", "topology"), COMBINATIONS)
 
@@ -39,9 +40,7 @@ def findings(app: cdk.App, folder: Path) -> set[tuple[str, str]]:
 
 
 def nag_app(folder: Path) -> cdk.App:
-    return cdk.App(
-        analytics_reporting=False, outdir=str(folder), context=CONTEXT | {"aws:cdk:bundling-stacks": []}
-    )
+    return cdk.App(analytics_reporting=False, outdir=str(folder), context=CONTEXT | {"aws:cdk:bundling-stacks": []})
 
 
 @EVERYWHERE
@@ -241,4 +240,3 @@ def test_cfn_lint_would_have_something_to_say(tmp_path: Path) -> None:
     table["Properties"]["BillingMode"] = "GENEROUS"
     (tmp_path / "bad.template.json").write_text(json.dumps(template))
     assert [rule for rule, _ in lint(tmp_path)] == ["E3030"]
-

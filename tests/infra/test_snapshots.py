@@ -1,4 +1,4 @@
-"""Every template as it was reviewed. After a wanted change: `pytest tests/infra/test_snapshots.py --snapshot-update`."""
+"""Every template as it was reviewed. To accept a change: `pytest tests/infra/test_snapshots.py --snapshot-update`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stripe_cache_cdk.config import Topology
 from synthesis import COMBINATIONS, PARTS, resources, template_of
 from syrupy.extensions.json import JSONSnapshotExtension
+
+from stripe_cache_cdk.config import Topology
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
@@ -61,8 +62,7 @@ PINNED = {
 def test_what_holds_state_keeps_its_logical_id(topology: Topology) -> None:
     """Another logical id is another resource: the old one would be deleted with what is in it."""
     found = {
-        name: value["Type"]
-        for name, value in resources(template_of("prod", topology, "store"), *STATEFUL).items()
+        name: value["Type"] for name, value in resources(template_of("prod", topology, "store"), *STATEFUL).items()
     }
     expected = {
         name: kind

@@ -7,6 +7,8 @@ import pytest
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_secretsmanager as secretsmanager
+from synthesis import make_app, render, resources, text_of
+
 from stripe_cache_cdk import (
     CacheNetwork,
     ConstructError,
@@ -22,7 +24,6 @@ from stripe_cache_cdk import (
     WebhookEndpoint,
 )
 from stripe_cache_cdk.constructs import environment as env
-from synthesis import make_app, render, resources, text_of
 
 if TYPE_CHECKING:
     from constructs import Construct

