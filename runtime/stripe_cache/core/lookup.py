@@ -118,6 +118,7 @@ class Lookup:
                 left.append(index)
             else:
                 results[index] = answer
+        self._meter.count(metrics.MISS, len(left), tier=tier.name)
         return left
 
     def _visit(
@@ -136,6 +137,7 @@ class Lookup:
             if found and not answer.status.stale:
                 self._fill_above(miss, found.stored.entry, _witness(tier, miss, found, seen), now)
         self._take_leases(tier, namespace, misses, now)
+        self._meter.count(metrics.MISS, len(left), tier=tier.name)
         return left
 
     def _look(
