@@ -54,11 +54,13 @@ class DeployedFunction:
 def deploy(server: MotoServer, output: Path, **context: str) -> None:
     """Bootstrap the account and deploy all stacks of a stage; raises CalledProcessError with the CLI's words.
 
-    `context` is passed on as `-c name=value`; `output` receives the cloud assembly.
+    `context` is passed on as `-c name=value`; `output`, an existing folder, receives the cloud assembly; one
+    that was used before spares bundling the same package again.
     """
     given = [part for name, value in context.items() for part in ("-c", f"{name}={value}")]
-    _cdk(server, "bootstrap", f"aws://{ACCOUNT}/{REGION}", *given, "--output", str(output))
-    _cdk(server, "deploy", "--all", "--require-approval", "never", *given, "--output", str(output))
+    # Where there is no cdk.json, bootstrapping does not synthesize the app first.
+    _cdk(server, output, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+    _cdk(server, ROOT, "deploy", "--all", "--require-approval", "never", *given, "--output", str(output))
 
 
 def deployed_functions(server: MotoServer, output: Path) -> dict[str, DeployedFunction]:
@@ -98,13 +100,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _cdk(server: MotoServer, *arguments: str) -> None:
+def _cdk(server: MotoServer, folder: Path, *arguments: str) -> None:
     # The CLI starts `node` and `python3` by name.
     programs = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     subprocess.run(
         [ROOT / "node_modules" / ".bin" / "cdk", *arguments, "--no-notices", "--ci"],
         check=True,
-        cwd=ROOT,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
