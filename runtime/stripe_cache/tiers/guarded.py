@@ -34,17 +34,13 @@ class GuardedTier:
     """
 
     def __init__(self, tier: Tier, deadline: float, clock: Clock, meter: Meter) -> None:
+        self.name = tier.name
         self._tier = tier
         self._deadline = deadline
         self._clock = clock
         self._meter = meter
         self._breaker = Breaker(clock)
         self._complained = False
-
-    @property
-    def name(self) -> str:
-        """The guarded tier's name."""
-        return self._tier.name
 
     @property
     def is_open(self) -> bool:

@@ -12,6 +12,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 import redis
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Wire:
 
 
 def _exchange(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    connection.send_packed_command(connection.pack_commands(commands))
+    connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
     return [_reply(connection) for _ in commands]
 
 
