@@ -11,6 +11,7 @@ import requests_cache
 import stripe
 from hishel import RedisStorage
 from hishel.requests import CacheAdapter
+from requests_cache.backends.redis import RedisCache
 
 from benchmarks.floors import MEMORY, REDIS
 from benchmarks.measure import PEER, Contender
@@ -29,7 +30,7 @@ _VARY = ["Authorization", "Stripe-Account", "Stripe-Context", "Stripe-Version"]
 def peers(stage: Stage, shape: Shape) -> list[Contender]:
     """Return the peers for both ways to read, warmed."""
     transports = [
-        ("requests-cache: redis", REDIS, _requests_cache(requests_cache.RedisCache(connection=stage.redis()))),
+        ("requests-cache: redis", REDIS, _requests_cache(RedisCache(connection=stage.redis()))),
         ("requests-cache: memory", MEMORY, _requests_cache("memory")),
         ("hishel: redis", REDIS, _hishel(stage)),
     ]

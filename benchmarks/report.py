@@ -74,11 +74,7 @@ def as_text(document: dict[str, Any]) -> str:
             rows = [row for row in document["timings"] if (row["shape"], row["way"]) == (shape, way)]
             lines += map(_row, sorted(rows, key=_order))
     lines += ["", "ratio: median over the median of the same tier's floor, both measured in turns in this run", ""]
-    lines += [
-        f"{'met   ' if mark['met'] else 'MISSED'} {mark['way']} Redis hit is {mark['ratio']:.2f}x of {mark['against']}; "
-        f"the mark is {mark['limit']}x"
-        for mark in document["marks"]
-    ]
+    lines += map(_mark, document["marks"])
     lines += ["", "fresh process"]
     lines += [f"  {name:<38}{value:>7.1f} ms" for name, value in document["cold"]["milliseconds"].items()]
     lines.append(f"  the first get() from Redis had loaded: {', '.join(document['cold']['loaded_by_first_get'])}")
@@ -88,6 +84,12 @@ def as_text(document: dict[str, Any]) -> str:
 def _about(machine: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, {machine['python']}\n{packages}"
+
+
+def _mark(mark: dict[str, Any]) -> str:
+    verdict = "met:" if mark["met"] else "MISSED:"
+    against, ratio, limit = mark["against"], mark["ratio"], mark["limit"]
+    return f"{verdict:<8}{mark['way']} Redis hit is {ratio:.2f}x of {against}; the mark is {limit}x"
 
 
 def _order(row: dict[str, Any]) -> tuple[str, bool, float]:
