@@ -33,6 +33,8 @@ COUNTER_TTL = 30 * 86400
 MAX_ITEM_BYTES = 400 * 1024
 """DynamoDB's limit on an item, attribute names included."""
 _ITEM_OVERHEAD = 4096
+_OTHER_KEYS = ("key element does not match the schema", "required keys was not given", "conditions on the keys is invalid")
+"""How DynamoDB says that a table has other keys: the service, then DynamoDB Local in two ways."""
 _BATCH = 100
 """Keys that one BatchGetItem takes."""
 
@@ -258,7 +260,7 @@ class DynamoDBTier:
             return TableError(
                 f"DynamoDB has no table {self._table!r} here: deploy the store stack, or correct STRIPE_CACHE_TABLE"
             )
-        if code == "ValidationException" and "key" in text.lower() and "schema" in text.lower():
+        if code == "ValidationException" and any(words in text.lower() for words in _OTHER_KEYS):
             return TableError(
                 f"the keys of DynamoDB table {self._table!r} are not ours: it needs the partition key "
                 f"{PARTITION_KEY!r} (String) and no sort key"
