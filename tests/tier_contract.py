@@ -1,4 +1,4 @@
-"""What every tier promises (core/ports.py): one suite, run against each tier bare, guarded, and behind the fault double.
+"""What every tier promises (core/ports.py): one suite, run on each tier bare, guarded and behind FaultyTier.
 
 A tier's own test module derives from TierContract and provides the fixture `bench`.
 """

@@ -33,7 +33,7 @@ COUNTER_TTL = 30 * 86400
 MAX_ITEM_BYTES = 400 * 1024
 """DynamoDB's limit on an item, attribute names included."""
 _ITEM_OVERHEAD = 4096
-_OTHER_KEYS = ("key element does not match the schema", "required keys was not given", "conditions on the keys is invalid")
+_OTHER_KEYS = ("does not match the schema", "required keys was not given", "conditions on the keys is invalid")
 """How DynamoDB says that a table has other keys: the service, then DynamoDB Local in two ways."""
 _BATCH = 100
 """Keys that one BatchGetItem takes."""
