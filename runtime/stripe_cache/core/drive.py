@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from contextvars import copy_context
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stripe_cache.core.answer import Answer
 from stripe_cache.core.cache_status import CacheStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from stripe_cache.core.answer import Response
     from stripe_cache.core.directives import Directives
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from stripe_cache.core.read_through import ReadThrough, Ticket
 
     Step = Answer | Ticket | Future[Answer | None]
+
+Result = TypeVar("Result")
 
 PATIENCE = 120.0
 """Seconds a follower waits for its leader: longer than the SDK's longest call, so only a lost leader is given up."""
@@ -58,7 +63,12 @@ async def run_async(
 
     colour = ("async", id(asyncio.get_running_loop()))
     while True:
-        step: Step = await asyncio.to_thread(reads.begin, plan, directives, colour)
+        first = _FirstStep(reads, plan, directives, colour)
+        try:
+            step = await on_thread(first.take)
+        except asyncio.CancelledError:
+            first.abandon()
+            raise
         if isinstance(step, Answer):
             return step
         if isinstance(step, Future):
@@ -72,12 +82,59 @@ async def run_async(
         try:
             response = await origin()
         except Exception as error:  # noqa: BLE001 (the engine raises it again)
-            return await asyncio.to_thread(reads.fail, step, error)
-        except BaseException as error:
-            # Cancelled: nothing may be awaited any more, and the engine asks no tier for this kind of error.
-            reads.fail(step, error)
+            return await on_thread(reads.fail, step, error)
+        except BaseException:
+            # Cancelled: nothing may be awaited any more, and nothing was learnt about the origin.
+            reads.abandon(step)
             raise
-        return await asyncio.to_thread(reads.complete, step, response)
+        return await on_thread(reads.complete, step, response)
+
+
+async def on_thread(work: Callable[..., Result], *args: Any) -> Result:
+    """Do blocking work on a thread, surely: a caller that is cancelled leaves, and the work is done all the same.
+
+    `asyncio.to_thread` would take work that still waits for a free thread out of the queue again.
+    """
+    import asyncio
+
+    inside = partial(copy_context().run, work, *args)
+    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, inside))
+
+
+class _FirstStep:
+    """A first step that is taken on a thread while the caller may be cancelled.
+
+    Were nobody told, a ticket taken after the cancellation would be a flight that never lands: everybody who asks the
+    same later would wait for it in vain.
+    """
+
+    def __init__(self, reads: ReadThrough, plan: Plan, directives: Directives, colour: Hashable) -> None:
+        self._reads = reads
+        self._asked = (plan, directives, colour)
+        self._lock = Lock()
+        self._taken: Step | None = None
+        self._abandoned = False
+
+    def take(self) -> Step:
+        """Take the step; runs on the thread."""
+        step = self._reads.begin(*self._asked)
+        with self._lock:
+            self._taken = step
+            abandoned = self._abandoned
+        if abandoned:
+            self._release(step)
+        return step
+
+    def abandon(self) -> None:
+        """Say that nobody will follow the step up, taken or not yet; runs on the event loop and never waits long."""
+        with self._lock:
+            self._abandoned = True
+            step = self._taken
+        self._release(step)
+
+    def _release(self, step: Step | None) -> None:
+        if step is not None and not isinstance(step, Answer | Future):
+            self._reads.abandon(step)
 
 
 def _alone(response: Response) -> Answer:

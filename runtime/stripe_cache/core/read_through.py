@@ -125,10 +125,15 @@ class ReadThrough:
             raise error
         return answer
 
+    def abandon(self, ticket: Ticket) -> None:
+        """Give the duty back without having asked: whoever follows starts over."""
+        self._land(ticket, None)
+
     @staticmethod
     def joined(answer: Answer) -> Answer:
         """Return the answer of a flight as its follower presents it."""
-        return replace(answer, status=replace(answer.status, collapsed=True, stored=False))
+        # Without the decoded body: the leader may be changing its own already.
+        return replace(answer, status=replace(answer.status, collapsed=True, stored=False), _data=None)
 
     def _flight_key(self, miss: Miss, colour: Hashable) -> Hashable:
         """Name the flight by what was found: after an invalidation the generations differ, and so does the flight."""
