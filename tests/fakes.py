@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter as Tally
 from threading import Lock
@@ -164,3 +165,9 @@ def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
             return False
         time.sleep(0.002)
     return True
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let other coroutines run until something holds that no asyncio event tells of."""
+    while not holds():  # noqa: ASYNC110 (what is waited for happens on other threads, inside the code under test)
+        await asyncio.sleep(0)

@@ -7,7 +7,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes import FakeClock, FaultyTier, RecordingMeter, eventually
+from fakes import FakeClock, FaultyTier, RecordingMeter, eventually, until
 
 from stripe_cache import Settings
 from stripe_cache.core import drive, metrics
@@ -136,9 +136,7 @@ def test_a_leader_that_is_killed_lets_a_follower_lead(engine: Engine, origin: Or
     assert (origin.calls, answer.status.collapsed) == (2, False)
 
 
-def test_a_reader_after_an_invalidation_does_not_join_the_flight_from_before_it(
-    engine: Engine, origin: Origin
-) -> None:
+def test_a_reader_after_an_invalidation_does_not_join_the_flight_from_before_it(engine: Engine, origin: Origin) -> None:
     with ThreadPoolExecutor(2) as pool:
         early = pool.submit(read, engine, origin)
         assert eventually(lambda: origin.calls == 1)
@@ -175,8 +173,7 @@ def test_coroutines_that_ask_the_same_cause_one_origin_call(engine: Engine, orig
         plan = plan_of(engine)
         asked = [asyncio.create_task(drive.run_async(engine.reads, plan, NONE, origin.ask)) for _ in range(20)]
         flights = engine.reads._flights._flights
-        while sum(len(one._done_callbacks) for one in flights.values()) < 19:  # type: ignore[attr-defined]
-            await asyncio.sleep(0)
+        await until(lambda: sum(len(one._done_callbacks) for one in flights.values()) == 19)  # type: ignore[attr-defined]
         origin.gate.set()
         return await asyncio.gather(*asked)
 
@@ -193,8 +190,7 @@ def test_a_cancelled_coroutine_leaves_the_others_unharmed(engine: Engine, origin
         assert await asyncio.to_thread(origin.arrived.wait, 60)
         follower = asyncio.create_task(drive.run_async(engine.reads, plan, NONE, origin.ask))
         flights = engine.reads._flights._flights
-        while not any(one._done_callbacks for one in flights.values()):  # type: ignore[attr-defined]
-            await asyncio.sleep(0)
+        await until(lambda: any(one._done_callbacks for one in flights.values()))  # type: ignore[attr-defined]
         cancelled, other = (leader, follower) if who == "leader" else (follower, leader)
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -240,8 +236,7 @@ def test_a_slow_tier_does_not_stop_the_event_loop(engine: Engine, shared: Faulty
 
     async def main() -> Answer:
         reading = asyncio.create_task(drive.run_async(engine.reads, plan_of(engine), NONE, origin.ask))
-        while "read" not in shared.calls:
-            await asyncio.sleep(0)
+        await until(lambda: "read" in shared.calls)
         # The tier hangs; this coroutine still gets its turns, or the event below would never be set.
         for _ in range(100):
             await asyncio.sleep(0)
