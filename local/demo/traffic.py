@@ -67,7 +67,8 @@ def arrivals(customers: Sequence[str], *, warm_up: float, seconds: float, rps: f
     """Draw a Poisson stream of Zipf-popular customers; the first of the sequence is the most popular one."""
     draw = random.Random(seed)
     popularity = zipf(len(customers))
-    found, now = [], 0.0
+    found: list[Arrival] = []
+    now = 0.0
     while True:
         share = min(1.0, FIRST_SHARE + (1 - FIRST_SHARE) * now / warm_up) if warm_up else 1.0
         now += draw.expovariate(rps * share)
@@ -118,7 +119,7 @@ class Half:
         self.name = name
         self.pool = pool
         self.samples: list[Sample] = []
-        self._width = threads
+        self.width = threads
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._next = 0
@@ -128,7 +129,7 @@ class Half:
     def start(self, plan: Sequence[Arrival], start: float) -> None:
         """Begin with the plan, whose times count from `start` (wall clock)."""
         self._plan = plan
-        self._threads = [threading.Thread(target=self._work, args=(start,), daemon=True) for _ in range(self._width)]
+        self._threads = [threading.Thread(target=self._work, args=(start,), daemon=True) for _ in range(self.width)]
         for thread in self._threads:
             thread.start()
 

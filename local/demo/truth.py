@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from local.demo import views
@@ -129,7 +130,7 @@ def acks_from(deliveries: Sequence[Mapping[str, Any]]) -> list[Ack]:
 def history_from(kind: str, rows: Sequence[Mapping[str, Any]]) -> History:
     """Build the history of one read from the fake's rows (with bodies), oldest first."""
     answered = [row for row in rows if row["status"] == 200]  # noqa: PLR2004 -- HTTP
-    ends = {row["change"]: following["change"] for row, following in zip(rows, rows[1:], strict=False)}
+    ends = {row["change"]: following["change"] for row, following in pairwise(rows)}
     versions = [
         Version(
             views.expected(kind, row["body"]),
