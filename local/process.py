@@ -58,6 +58,7 @@ class ServerProcess:
                 start_new_session=True,
             )
         REAPER.watch(self._popen.pid)
+        REAPER.remove(self.directory)
         _LIVE.add(self)
         try:
             self._wait_until(ready, start_seconds)

@@ -12,6 +12,10 @@ import contextlib
 import os
 import subprocess
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # SIGCONT comes last so that a frozen process meets its SIGTERM; SIGKILL needs no permission to run.
 _SCRIPT = """
@@ -20,12 +24,14 @@ groups=' '
 while read -r action group; do
   case $action in
     +) groups="$groups$group " ;;
+    d) set -- "$@" "$group" ;;
     -) rest=' '; for g in $groups; do [ "$g" = "$group" ] || rest="$rest$g "; done; groups="$rest" ;;
   esac
 done
 for g in $groups; do kill -s TERM -- "-$g"; kill -s CONT -- "-$g"; done 2>/dev/null
 [ "$groups" = ' ' ] || sleep 1
 for g in $groups; do kill -s KILL -- "-$g"; done 2>/dev/null
+[ $# -eq 0 ] || rm -rf -- "$@"
 exit 0
 """
 
@@ -45,6 +51,10 @@ class Reaper:
     def forget(self, group: int) -> None:
         """Stop watching a group that has ended: its number may belong to a stranger from now on."""
         self._tell(f"- {group}\n")
+
+    def remove(self, directory: Path) -> None:
+        """Remove this temporary directory at the interpreter's end, if it is still there."""
+        self._tell(f"d {directory}\n")
 
     def close(self) -> None:
         """End the shell, and with it whatever is still registered."""

@@ -156,6 +156,7 @@ class WorkerPool:
         self._env = dict(env or {})
         self._freeze = freeze
         self._directory = Path(tempfile.mkdtemp(prefix="stripe-cache-workers-"))
+        REAPER.remove(self._directory)
         self._changed = threading.Condition()
         self._idle: list[Worker] = []
         self._all: list[Worker] = []

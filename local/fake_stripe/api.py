@@ -6,9 +6,11 @@ import asyncio
 import json
 import re
 import time
+import traceback
+from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from local.fake_stripe import errors, events, forms, reads, writes
 from local.fake_stripe.changes import Write
@@ -20,11 +22,12 @@ from local.fake_stripe.http_server import Reply, Request, Response
 from local.fake_stripe.limits import Limiter
 from local.fake_stripe.operations import Match, Router, router
 from local.fake_stripe.store import Body, Scope, Space, Store
-from local.fake_stripe.webhooks import PLATFORM, Courier
+from local.fake_stripe.webhooks import PLATFORM, About, Courier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+RECENT = 1000
 _KEY = re.compile(r"(sk|rk)_(test|live)_\w+")
 _RESOURCE = re.compile(r"^/v[12]/([a-z_]+)")
 
@@ -57,9 +60,12 @@ class Api:
         self.courier = Courier(self.seed)
         self._saved: dict[tuple[Scope, str], Saved] = {}
         self._requests = 0
+        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request of the API, after its latency."""
+        shown = {name: value for name, value in request.headers.items() if name != "authorization"}
+        self.recent.append({"method": request.method, "path": request.path, "query": request.query, "headers": shown})
         match = self.router.match(request.method, request.path)
         endpoint = f"{request.method} {match.operation.template if match else request.path}"
         headers = self._headers(request)
@@ -89,9 +95,9 @@ class Api:
 
     def process(self, request: Request, scope: Scope, match: Match | None, headers: dict[str, str]) -> Response:
         """Run a request against the state as it is now."""
+        if match is None:
+            return _failed(errors.unknown_url(request.method, request.path), headers)
         try:
-            if match is None:
-                raise errors.unknown_url(request.method, request.path)
             space = self.store.space(scope)
             if request.method != "GET":
                 return self._write(request, space, match, headers)
@@ -103,6 +109,9 @@ class Api:
             return Response(200, rendered, headers)
         except ApiError as error:
             return _failed(error, headers)
+        except Exception:  # noqa: BLE001 -- a mistake of the fake must be seen as one, not as a hanging client
+            traceback.print_exc()
+            return _failed(errors.server_error(500), headers)
 
     def change(self, space: Space, match: Match, path: str, params: dict[str, Any], **request: str | None) -> Body:
         """Apply a write, store its events, and hand them to the courier; returns the stored body."""
@@ -146,7 +155,9 @@ class Api:
                 sent = {**sent, "context": account.get("account")}
             if endpoint.wants(space.scope, sent["type"]):
                 sent = sent if endpoint.thin else {**event, **account}
-                self.courier.send(endpoint, sent, event["data"]["object"].get("id", ""), change)
+                space.undelivered[event["id"]] += 1
+                about = About(event["data"]["object"].get("id", ""), change, partial(space.acknowledged, event["id"]))
+                self.courier.send(endpoint, sent, about)
 
     def _authenticate(self, request: Request) -> Scope:
         """Return whose objects the caller may see; raises 401 and 403 as Stripe does."""
@@ -223,9 +234,3 @@ def _later(seconds: float, action: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, action)
     else:
         action()
-
-
-def path_of(target: str) -> tuple[str, str]:
-    """Split a target into its decoded path and its query."""
-    path, _, query = target.partition("?")
-    return unquote(path), query

@@ -95,6 +95,11 @@ class FakeStripe(Server):
         found: list[dict[str, Any]] = self.control("deliveries")["deliveries"]
         return found
 
+    def requests(self) -> list[dict[str, Any]]:
+        """Return the last thousand API requests since the reset: method, path, query, headers (without the key)."""
+        found: list[dict[str, Any]] = self.control("requests")
+        return found
+
     def mutate(self, path: str, method: str = "POST", /, **form: Any) -> dict[str, Any]:
         """Change an object as another client would, at once, and return it; `livemode_`, `account_` name the scope."""
         scope = {"livemode": form.pop("livemode_", False), "account": form.pop("account_", None)}

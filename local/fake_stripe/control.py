@@ -36,6 +36,7 @@ class Control:
             "configure": self._configure,
             "counters": lambda _: self._counters(),
             "deliveries": lambda _: {"pending": api.courier.pending(), "deliveries": api.courier.as_json()},
+            "requests": lambda _: list(api.recent),
             "reset": self._reset,
             "change": self._change,
             "history": self._history,
@@ -106,7 +107,9 @@ class Control:
 
     def _reset(self, params: dict[str, Any]) -> Any:
         self._api.counters.reset()
+        self._api.recent.clear()
         if params.get("state") in {True, "true"}:
+            self._api.courier.cancel()
             self._api.reset()
         return {}
 

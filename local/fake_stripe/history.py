@@ -50,6 +50,7 @@ def history(
     """Return the answers that GET `target` had at any moment of the interval, oldest first.
 
     `since` and `until` of an answer are wall-clock seconds; `until` is None while it still is the current one.
+    Nothing is known from before the scope's last seeding.
     """
     path, _, query = target.partition("?")
     match = router.match("GET", path)
@@ -57,8 +58,9 @@ def history(
         raise unknown_url("GET", path)
     params = forms.decode(query)
     found: list[dict[str, Any]] = []
-    state = _Answer(space, match, path, params, change=0)
-    current = _row(state, 0.0, bodies=bodies)
+    change, at = space.log_begins
+    state = _Answer(space, match, path, params, change=change)
+    current = _row(state, at, bodies=bodies)
     for entry in space.log:
         if entry.at > during.until:
             break

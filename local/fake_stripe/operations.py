@@ -60,6 +60,7 @@ class Router:
     """Finds the operation of a method and a path; a fixed word wins over a parameter."""
 
     def __init__(self, operations: tuple[Operation, ...]) -> None:
+        self.operations = operations
         self._fixed: dict[tuple[str, str], Operation] = {}
         self._patterns: dict[tuple[str, int], list[tuple[re.Pattern[str], Operation]]] = {}
         for operation in sorted(operations, key=lambda each: each.template.count("{")):
@@ -105,7 +106,9 @@ def router() -> Router:
         for returned, method, template in _CALL.findall(text):
             words = _WORD.findall(returned)
             kind = next((_LIST_CLASSES[word] for word in words if word in _LIST_CLASSES), "object")
-            object_type = next((imported[word] for word in words if imported.get(word)), "")
+            types = [imported[word] for word in words if imported.get(word)]
+            # Customers and accounts have collections of several types: a card is the common one.
+            object_type = "card" if "card" in types else next(iter(types), "")
             operation = Operation(method.upper(), template, kind, object_type)
             operations.setdefault((operation.method, template), operation)
     return Router(tuple(operations.values()))

@@ -37,7 +37,7 @@ def answer(view: View, match: Match, path: str, params: dict[str, Any]) -> Body:
         body = _retrieve(view, match)
     else:
         body = singleton(view, match, path)
-    return expand.expand(view, body, wanted) if wanted else body
+    return expand.expand(view, body, wanted) if wanted and not body.get("deleted") else body
 
 
 def render(body: Body) -> bytes:
@@ -105,6 +105,10 @@ def _members(view: View, match: Match, params: dict[str, Any]) -> Iterable[Body]
         params = {**params, _singular(noun): match.values[-1]}
     customer = params.get("customer")
     members = view.newest_first(operation.object_type, customer if isinstance(customer, str) else None)
+    if operation.object_type == "event" and "delivery_success" in params:
+        # Stripe: false finds events with a delivery that is pending or failed.
+        succeeded, undelivered = params["delivery_success"] == "true", view.space.undelivered
+        members = (body for body in members if (undelivered[body["id"]] == 0) == succeeded)
     return (body for body in members if filters.accepts(body, params))
 
 

@@ -82,8 +82,11 @@ def plant(space: Space, *, customers: int, products: int, seed: int) -> dict[str
         subscription, invoice = billing.new_subscription(space, {**sent, "metadata": {"tenant": f"tenant-{number}"}})
         space.put(invoice)
         space.put(subscription)
+        for item in subscription["items"]["data"]:
+            space.put(item)
         ids["subscriptions"].append(subscription["id"])
         ids["invoices"].append(invoice["id"])
+    space.begin_log()
     return ids
 
 

@@ -10,6 +10,7 @@ import bisect
 import random
 import string
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,11 +87,24 @@ class Space:
         self.rendered: dict[str, bytes] = {}
         self.last_change = 0
         self.log: list[Entry] = []
+        self.log_begins = (0, 0.0)
+        # Deliveries still without a 2xx, by event.
+        self.undelivered: Counter[str] = Counter()
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
         """Start the sequence of new ids over."""
         self._random = random.Random(f"{seed}/{self.scope.account}/{self.scope.livemode}")
+
+    def begin_log(self) -> None:
+        """Let the change log begin here: what a bulk load did is the starting point, not history."""
+        self.log.clear()
+        self.log_begins = (self.clock.change, time.time())
+
+    def acknowledged(self, event_id: str) -> None:
+        """Count one delivery of an event as done; lists of events can be filtered by it."""
+        self.undelivered[event_id] -= 1
+        self.rendered.clear()
 
     def new_id(self, prefix: str, length: int = 24) -> str:
         """Return an id that depends on the seed and on how many were made before, and on nothing else."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from local.fake_stripe.store import Body, Scope
 
 PLATFORM = "acct_1Fake00000000000"
@@ -52,6 +54,15 @@ class DeliverySettings:
     timeout_s: float = 10.0
 
 
+@dataclass(frozen=True)
+class About:
+    """What an event is about: the object, the change, and whom to tell of the first 2xx."""
+
+    object_id: str
+    change: int
+    acknowledged: Callable[[], None]
+
+
 @dataclass
 class Delivery:
     """One event on its way to one endpoint; times are wall-clock seconds."""
@@ -85,9 +96,9 @@ class Courier:
         self._random = random.Random(seed)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, endpoint: Endpoint, event: Body, object_id: str, change: int) -> None:
+    def send(self, endpoint: Endpoint, event: Body, about: About) -> None:
         """Start delivering an event, perhaps twice, perhaps never."""
-        delivery = Delivery(event["id"], event["type"], object_id, endpoint.url, change, time.time())
+        delivery = Delivery(event["id"], event["type"], about.object_id, endpoint.url, about.change, time.time())
         self.deliveries.append(delivery)
         settings = self.settings
         if self._random.random() < settings.lose:
@@ -96,10 +107,15 @@ class Courier:
         delay = self._random.uniform(*settings.delay_ms)
         if self._random.random() < settings.reorder:
             delay += self._random.uniform(0, settings.reorder_ms)
-        self._start(self._deliver(endpoint, event, delivery, delay / 1000))
+        self._start(self._deliver(endpoint, event, delivery, delay / 1000, about.acknowledged))
         if self._random.random() < settings.duplicate:
             again = delay + self._random.uniform(0, settings.reorder_ms)
-            self._start(self._deliver(endpoint, event, delivery, again / 1000))
+            self._start(self._deliver(endpoint, event, delivery, again / 1000, about.acknowledged))
+
+    def cancel(self) -> None:
+        """Forget what is under way."""
+        for task in self._tasks:
+            task.cancel()
 
     def pending(self) -> int:
         """Return how many deliveries are under way."""
@@ -114,7 +130,9 @@ class Courier:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, endpoint: Endpoint, event: Body, delivery: Delivery, delay: float) -> None:
+    async def _deliver(
+        self, endpoint: Endpoint, event: Body, delivery: Delivery, delay: float, acknowledged: Callable[[], None]
+    ) -> None:
         payload = json.dumps(event, indent=2).encode()
         await asyncio.sleep(delay)
         for attempt in range(self.settings.retries + 1):
@@ -129,7 +147,9 @@ class Courier:
                     status = await _post(endpoint.url, payload, headers)
             delivery.attempts.append({"at": sent, "status": status, "took": time.time() - sent})
             if 200 <= status < 300:  # noqa: PLR2004 -- the class of success
-                delivery.acked_at = delivery.acked_at or time.time()
+                if delivery.acked_at is None:
+                    delivery.acked_at = time.time()
+                    acknowledged()
                 return
         delivery.given_up = delivery.acked_at is None
 

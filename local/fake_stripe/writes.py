@@ -21,6 +21,7 @@ _REQUIRED = {
     "promotion_code": ("promotion",),
     "tax_id": ("type", "value"),
 }
+_MADE_OF_OTHERS = {"subscription", "subscription_item", "invoice"}
 # Parameters that name another object, which must exist.
 _REFERENCES = {"customer": "customer", "price": "price", "coupon": "coupon", "default_price": "price"}
 
@@ -80,16 +81,8 @@ def _create(write: Write, object_type: str, params: dict[str, Any]) -> Body:
     space = write.space
     if params.get("id") and space.get(str(params["id"])):
         raise parameter_invalid("id", f"{object_type} already exists: {params['id']}")
-    if object_type == "subscription":
-        return _create_subscription(write, params)
-    if object_type == "subscription_item":
-        item = billing.new_item(space, str(params.get("subscription")), params, billing.now_seconds())
-        subscription = _existing(space, item["subscription"], "subscription")
-        _replace_items(write, subscription, [*subscription["items"]["data"], item])
-        return write.create(item)
-    if object_type == "invoice":
-        billed = space.get(str(params["subscription"])) if params.get("subscription") else None
-        return write.create(billing.new_invoice(space, params, billed))
+    if object_type in _MADE_OF_OTHERS:
+        return _create_billing(write, object_type, params)
     if object_type == "price" and isinstance(params.get("product_data"), dict):
         product = write.create(shapes.base(space, "product", params["product_data"]))
         params = {key: value for key, value in params.items() if key != "product_data"} | {"product": product["id"]}
@@ -99,7 +92,32 @@ def _create(write: Write, object_type: str, params: dict[str, Any]) -> Body:
     if object_type == "promotion_code":
         coupon = body["promotion"].get("coupon")
         _existing(space, str(coupon), "coupon")
+    if object_type in {"customer_balance_transaction", "card"}:
+        _change_customer(write, body)
     return write.create(body, *(("attached",) if object_type == "payment_method" and body["customer"] else ()))
+
+
+def _create_billing(write: Write, object_type: str, params: dict[str, Any]) -> Body:
+    space = write.space
+    if object_type == "subscription":
+        return _create_subscription(write, params)
+    if object_type == "subscription_item":
+        subscription = _existing(space, str(params.get("subscription")), "subscription")
+        item = billing.new_item(space, subscription["id"], params, billing.now_seconds())
+        _replace_items(write, subscription, [*subscription["items"]["data"], item])
+        return item
+    billed = space.get(str(params["subscription"])) if params.get("subscription") else None
+    return write.create(billing.new_invoice(space, params, billed))
+
+
+def _change_customer(write: Write, body: Body) -> None:
+    """Do to the customer what Stripe does by itself: a new balance, and the first card as the default one."""
+    customer = _existing(write.space, str(body.get("customer")), "customer")
+    if body["object"] == "card":
+        write.update(customer, {"default_source": customer["default_source"] or body["id"]})
+        return
+    body["ending_balance"] = customer["balance"] + int(body.get("amount") or 0)
+    write.update(customer, {"balance": body["ending_balance"]})
 
 
 def _create_subscription(write: Write, params: dict[str, Any]) -> Body:
@@ -109,6 +127,8 @@ def _create_subscription(write: Write, params: dict[str, Any]) -> Body:
     write.create(invoice, "finalized", "paid", "payment_succeeded")
     for discount in discounts:
         _redeem(write, discount)
+    for item in body["items"]["data"]:
+        write.space.put(item)
     return write.create(body)
 
 
@@ -132,6 +152,11 @@ def _update(write: Write, before: Body, params: dict[str, Any]) -> Body:
         for other in list(write.space.view().newest_first("price")):
             if other["lookup_key"] == params.get("lookup_key") and other["id"] != before["id"]:
                 write.update(other, {"lookup_key": None})
+    if before["object"] == "subscription_item":
+        subscription = _existing(write.space, before["subscription"], "subscription")
+        items = _merged_items(write.space, subscription, [{**params, "id": before["id"]}])
+        _replace_items(write, subscription, items)
+        return next(item for item in items if item["id"] == before["id"])
     fields = shapes.overlay(before, params)
     if before["object"] == "product":
         fields["updated"] = billing.now_seconds()
@@ -156,6 +181,14 @@ def _merged_items(space: Space, subscription: Body, sent: list[dict[str, Any]]) 
 
 
 def _replace_items(write: Write, subscription: Body, items: list[Body]) -> Body:
+    """Give a subscription other items; each item is an object of its own too, and has no events."""
+    kept = {item["id"] for item in items}
+    for item in subscription["items"]["data"]:
+        if item["id"] not in kept:
+            write.space.remove(item["id"], {"id": item["id"], "object": "subscription_item", "deleted": True})
+    for item in items:
+        if write.space.get(item["id"]) != item:
+            write.space.put(item)
     return write.update(subscription, {"items": {**subscription["items"], "data": items, "total_count": len(items)}})
 
 
@@ -166,6 +199,11 @@ def _delete(write: Write, match: Match) -> Body:
     body = _existing(write.space, match.values[-1], operation.object_type)
     if body["object"] == "subscription":
         return actions.cancel_subscription(write, body)
+    if body["object"] == "subscription_item":
+        subscription = _existing(write.space, body["subscription"], "subscription")
+        rest = [item for item in subscription["items"]["data"] if item["id"] != body["id"]]
+        _replace_items(write, subscription, rest)
+        return {"id": body["id"], "object": "subscription_item", "deleted": True}
     if body["object"] == "customer":
         for subscription in list(write.space.view().newest_first("subscription", body["id"])):
             if subscription["status"] != "canceled":

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 NAMESPACE = "StripeCache"
 SERVICE = "stripe-cache"
 TIER, OBJECT_TYPE, STAGE = "tier", "object_type", "stage"
-_VALUES_PER_LINE = 100
-"""EMF takes at most 100 values of one metric in a line; more are summed up pairwise rather than lost."""
+_VALUES_PER_LINE = 99
+"""EMF takes at most 100 values of one metric in a line; at that many Powertools writes a line on its own."""
 
 Dimension = tuple[str, str]
 
@@ -40,7 +40,7 @@ class EmfMeter:
                 self._counts[dimension, metric] += value
 
     def observe(self, metric: str, milliseconds: float, *, tier: str = "", object_type: str = "") -> None:
-        """Record a duration; beyond 100 in one invocation only every other one is kept."""
+        """Record a duration; beyond 99 in one invocation every other one is dropped."""
         with self._lock:
             for dimension in _dimensions(tier, object_type):
                 times = self._times[dimension, metric]

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from local.fake_stripe.client import FakeStripe
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def listeners(port: int) -> set[str]:
@@ -55,3 +57,18 @@ def process_gone() -> Callable[[int], bool]:
             return True
 
     return gone
+
+
+@pytest.fixture(scope="session")
+def fake_server() -> Iterator[FakeStripe]:
+    with FakeStripe(seed=7) as server:
+        yield server
+
+
+@pytest.fixture
+def fake(fake_server: FakeStripe) -> FakeStripe:
+    """Return a fake Stripe without objects, limits, faults or counts."""
+    fake_server.reset(state=True)
+    fake_server.configure(limits={})
+    fake_server.reset()
+    return fake_server

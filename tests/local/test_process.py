@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,7 +68,7 @@ OWNER = textwrap.dedent(
     from local.process import ServerProcess
     process = ServerProcess("owned", [sys.executable, "-c", "import time; time.sleep(60)"], ready=lambda: True)
     {extra}
-    print(process.pid, flush=True)
+    print(process.pid, process.directory, flush=True)
     {end}
     """
 )
@@ -96,9 +97,11 @@ def test_no_process_outlives_the_interpreter_that_started_it(
         env={**os.environ, "PYTHONPATH": "."},
     )
     assert owner.stdout is not None
-    child = int(owner.stdout.readline())
+    pid, directory = owner.stdout.readline().decode().split()
+    child = int(pid)
     if signal_number is not None:
         owner.send_signal(signal_number)
     owner.wait(10)
     owner.stdout.close()
     assert wait_until(lambda: process_gone(child))
+    assert wait_until(lambda: not Path(directory).exists())

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -179,3 +183,31 @@ def test_closing_the_pool_leaves_no_process(process_gone: Callable[[int], bool])
     assert all(process_gone(pid) for pid in pids)
     with pytest.raises(WorkerDiedError, match="closed"):
         pool.invoke({})
+
+
+def test_no_frozen_sandbox_outlives_a_killed_interpreter(process_gone: Callable[[int], bool]) -> None:
+    script = textwrap.dedent(
+        """
+        import time
+        from local.workers import WorkerPool
+        pool = WorkerPool(2, "sample_handler:handle")
+        pool.warm()
+        print(*[worker.pid for worker in pool.workers], flush=True)
+        time.sleep(60)
+        """
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert owner.stdout is not None
+    pids = [int(pid) for pid in owner.stdout.readline().split()]
+    owner.kill()
+    owner.wait(10)
+    owner.stdout.close()
+    assert len(pids) == 2
+    deadline = time.monotonic() + 10
+    while not all(process_gone(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

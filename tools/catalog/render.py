@@ -12,7 +12,8 @@ from catalog import events, objects, operations, sources
 
 def catalog() -> str:
     """Render what every process loads: the operations."""
-    eventful = {name for event in events.event_types() for name in event.objects}
+    # Thin events do not count: who listens to snapshot events alone would never hear of their objects.
+    eventful = {name for e in events.event_types() if e.flavour == "snapshot" for name in e.objects}
     retrieves = {
         operations.PARAMETER.sub("{}", operation.path): operation.objects
         for operation in operations.operations()

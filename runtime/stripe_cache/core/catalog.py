@@ -47,7 +47,7 @@ class Operation:
     parents: tuple[str, ...] = ()
     """The object types that the last path parameter names."""
     eventless: bool = False
-    """No event type carries what this returns: it can only be voided together with its parent."""
+    """No snapshot event carries what this returns: it must be voided together with its parent."""
 
     @property
     def streaming(self) -> bool:

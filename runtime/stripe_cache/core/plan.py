@@ -29,6 +29,10 @@ class Request(NamedTuple):
     context: str
     version: str
 
+    def __repr__(self) -> str:
+        # A request may end up in a traceback or a log; the credential must not.
+        return f"Request({self.method} {self.url.partition('?')[0]})"
+
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:

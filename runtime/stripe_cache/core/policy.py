@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,8 @@ class Policy:
 
     types: Mapping[str, Rule]
     lists: Rule
+    # Decided once per path template. Threads that come first together decide twice, and the same.
+    _decided: dict[str, Rule | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @staticmethod
     def default() -> Policy:
@@ -83,6 +85,11 @@ class Policy:
         """
         if operation.method != "get" or operation.base != "api":
             return None
+        if operation.path not in self._decided:
+            self._decided[operation.path] = self._decide(operation)
+        return self._decided[operation.path]
+
+    def _decide(self, operation: Operation) -> Rule | None:
         if operation.kind not in {"retrieve", "list", "singleton"} or not operation.objects:
             return None
         rules = [self.types.get(name) for name in operation.objects]
@@ -135,9 +142,9 @@ def _overridden(rule: Rule, changes: object) -> Rule:
     name = rule.object_type
     if not isinstance(changes, Mapping):
         raise PolicyError(f"{name} is a {type(changes).__name__}: give an object such as {{'ttl': 3600}}")
-    for field in changes:
-        if field not in _FIELDS:
-            raise PolicyError(f"{name}.{field} is no field of the policy{_nearest(field, _FIELDS)}")
+    for key in changes:
+        if key not in _FIELDS:
+            raise PolicyError(f"{name}.{key} is no field of the policy{_nearest(key, _FIELDS)}")
     cacheable = changes.get("cacheable", rule.cacheable)
     if not isinstance(cacheable, bool):
         raise PolicyError(f"{name}.cacheable is {_short(cacheable)}: give true or false")
@@ -158,9 +165,9 @@ def _retimed(rule: Rule, given: Mapping[str, float]) -> Rule:
         raise PolicyError(f"{name}.ttl is 0: give the seconds to cache it for, or set {name}.cacheable to false")
     if ttl == 0:
         raise PolicyError(f"{name}.ttl is missing: without events nothing else says how long to cache it")
-    for field in ("memory_ttl", "redis_ttl"):
-        if given.get(field, 0.0) > longest:
-            raise PolicyError(f"{name}.{field} is {given[field]:g}, longer than {name}.ttl {longest:g}: lower it")
+    for key, most in (("memory_ttl", min(ttl, with_events)), ("redis_ttl", longest)):
+        if given.get(key, 0.0) > most:
+            raise PolicyError(f"{name}.{key} is {given[key]:g}, longer than the type's TTL {most:g}: lower it")
     return replace(
         rule,
         cacheable=True,

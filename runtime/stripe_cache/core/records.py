@@ -76,6 +76,11 @@ def broad(operation: Operation) -> str:
     return f"{operation.path}?*"
 
 
+def is_broad(name: object) -> bool:
+    """Tell whether a name is one that `broad` gives; only those may hold braces."""
+    return isinstance(name, str) and name.endswith("?*") and any(broad(one) == name for one in catalog.operations())
+
+
 def path_values(operation: Operation, path: str) -> tuple[str, ...]:
     """Decode the path's parameters, in order; the path must match the operation."""
     return tuple(

@@ -9,7 +9,7 @@ from typing import Any
 from stripe_cache.core import metrics
 from stripe_cache.core.errors import NotAnEventError, StripeCacheError
 from stripe_cache.core.events import affected
-from stripe_cache.core.records import validate_record
+from stripe_cache.core.records import is_broad, validate_record
 from stripe_cache.handlers.container import container, metered
 
 log = logging.getLogger("stripe_cache")
@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 def _apply(message: dict[str, Any]) -> None:
     parts = container()
     if "records" in message and "detail" not in message:
-        records = [validate_record(str(name)) for name in message["records"]]
+        records = [name if is_broad(name) else validate_record(name) for name in message["records"]]
         account, livemode, created = message.get("account"), message.get("livemode"), None
     else:
         try:
