@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from local.fake_stripe.client import FakeStripe
 
-EVERY_SECONDS = 0.5
+EVERY_SECONDS = 0.7
 # Most traffic of a billing account is about customers; the product catalogue changes now and then.
 SHARES = {"customer": 8, "subscription": 5, "product": 2, "cancel": 1, "subscribe": 2}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEFAULT_SECONDS, DEFAULT_WORKERS, DEFAULT_RPS, DEFAULT_SANDBOX_RPS = 20, 32, 40.0, 3.0
+DEFAULT_SECONDS, DEFAULT_WORKERS, DEFAULT_RPS, DEFAULT_SANDBOX_RPS = 20, 24, 35.0, 3.0
 LIMITS = {"SECONDS": (5, 3600), "WORKERS": (1, 64), "RPS": (1, 200)}
 MOST_SANDBOX_RPS = 6
 """A sandbox allows 25 requests per second in all, and one uncached answer takes three."""
@@ -36,7 +36,7 @@ class Options:
     @property
     def warm_up(self) -> float:
         """Seconds of rising traffic before anything is measured."""
-        return float(min(8, max(4, self.seconds * 0.4)))
+        return float(min(9, max(4, self.seconds * 0.45)))
 
 
 def from_environ(environ: Mapping[str, str] | None = None) -> Options:

@@ -127,6 +127,17 @@ def acks_from(deliveries: Sequence[Mapping[str, Any]]) -> list[Ack]:
     return [Ack(one["object_id"], one["change"], one["acked_at"]) for one in deliveries if one["acked_at"] is not None]
 
 
+def acks_at_once(histories: Mapping[str, History]) -> list[Ack]:
+    """Return acknowledgements as if each change had been announced as it happened: for a half with no cache."""
+    return [
+        Ack(name, version.ended_by, version.until)
+        for history in histories.values()
+        for version in history.versions
+        for name in history.objects
+        if version.ended_by is not None
+    ]
+
+
 def history_from(kind: str, rows: Sequence[Mapping[str, Any]]) -> History:
     """Build the history of one read from the fake's rows (with bodies), oldest first."""
     answered = [row for row in rows if row["status"] == 200]  # noqa: PLR2004 -- HTTP
