@@ -15,6 +15,8 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 128, 14, 36
 _LABEL_GAP = 15
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 _MOST_TICKS = 12
+_SECOND = 3
+"""The power of ten of a second in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,12 @@ def latency_axis(lines: Sequence[Line]) -> Axis:
     values = [max(value, 0.1) for line in lines for value in line.values if value is not None] or [1.0, 1000.0]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     span = max(1, high - low)
-    ticks = [
-        (10.0**power, f"{10**power:g} ms" if power < 3 else f"{10 ** (power - 3):g} s")
-        for power in range(low, low + span + 1)
-    ]  # noqa: PLR2004 -- a second
+    ticks = [(10.0**power, _duration(power)) for power in range(low, low + span + 1)]
     return Axis(lambda value: (math.log10(max(value, 0.1)) - low) / span, ticks)
+
+
+def _duration(power: int) -> str:
+    return f"{10 ** (power - _SECOND):g} s" if power >= _SECOND else f"{10.0**power:g} ms"
 
 
 def chart(title: str, lines: Sequence[Line], axis: Axis, warm_up: float) -> str:
@@ -69,7 +72,7 @@ def chart(title: str, lines: Sequence[Line], axis: Axis, warm_up: float) -> str:
         parts.append(
             f'<rect class="warm" x="{LEFT}" y="{TOP}" width="{x(warm_up) - LEFT:.1f}" height="{bottom - TOP}"/>'
         )
-        parts.append(f'<text class="note" x="{LEFT + 6}" y="{TOP + 14}">warm-up</text>')
+        parts.append(f'<text class="note" x="{LEFT + 6}" y="{bottom - 8}">warm-up</text>')
     for value, name in axis.ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{name}</text>')

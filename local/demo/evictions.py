@@ -10,11 +10,11 @@ import redis
 if TYPE_CHECKING:
     from local.valkey import Valkey
 
-EVERY_SECONDS = 0.2
+EVERY_SECONDS = 0.4
 
 
 class Evictions:
-    """Deletes one random record every fifth of a second until told to stop."""
+    """Deletes a random record now and then until told to stop."""
 
     def __init__(self, valkey: Valkey) -> None:
         self.made = 0

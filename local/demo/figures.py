@@ -61,8 +61,8 @@ def _of_type(metrics: Metrics, name: str) -> dict[str, Any]:
 
 
 def half_figures(samples: Sequence[Sample], unserved: int) -> dict[str, Any]:
-    """Return what callers of one half saw. Latencies are those of all requests, the failed ones too."""
-    latencies = [sample.latency_ms for sample in samples]
+    """Return what callers of one half saw. Latencies are those of answers: a refusal is quick, and no answer."""
+    latencies = [sample.latency_ms for sample in samples if not sample.failed]
     failed = Counter(sample.error or f"HTTP {sample.status}" for sample in samples if sample.failed)
     return {
         "requests": len(samples) + unserved,
@@ -72,6 +72,11 @@ def half_figures(samples: Sequence[Sample], unserved: int) -> dict[str, Any]:
         "errors": sum(failed.values()) + unserved,
         "errors_by_kind": {**failed, **({"no turn": unserved} if unserved else {})},
     }
+
+
+def concurrency(samples: Sequence[Sample], seconds: float) -> float:
+    """Return how many sandboxes were busy on average: what Lambda bills."""
+    return round(sum(sample.ended - sample.began for sample in samples) / seconds, 1)
 
 
 def stripe_figures(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, int]:
@@ -92,7 +97,7 @@ def series(samples: Iterable[Sample], start: float, seconds: float) -> list[dict
 
 def _row(second: int, samples: Sequence[Sample]) -> dict[str, Any]:
     tiers = [views.tier_of(status) for sample in samples for status in sample.cache]
-    latencies = [sample.latency_ms for sample in samples]
+    latencies = [sample.latency_ms for sample in samples if not sample.failed]
     return {
         "second": second,
         "requests": len(samples),

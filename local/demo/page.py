@@ -6,7 +6,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from local.demo.charts import Axis, Line, chart, latency_axis, percent_axis
-from local.demo.progress import milliseconds, percent
+from local.demo.progress import percent
+from local.demo.table import comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,8 @@ _STYLE = """
 body { margin: 0 auto; max-width: 880px; padding: 28px 16px 48px; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 34px 0 6px; }
-p { margin: 6px 0; } .soft { color: var(--soft); font-size: 14px; } .good { color: var(--good); } .bad { color: var(--bad); }
+p { margin: 6px 0; } .soft { color: var(--soft); font-size: 14px; }
+.good { color: var(--good); } .bad { color: var(--bad); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 420px; }
 th, td { padding: 5px 18px 5px 0; border-bottom: 1px solid var(--rule); text-align: right; font-weight: normal; }
 th:first-child, td:first-child { text-align: left; } thead th { color: var(--soft); font-size: 14px; }
@@ -28,7 +30,8 @@ thead th.with { color: var(--with); } thead th.without { color: var(--without); 
 .pair { display: flex; flex-wrap: wrap; gap: 0 48px; } .pair table { min-width: 300px; }
 svg { width: 100%; height: auto; display: block; } .grid { stroke: var(--rule); } .warm { fill: var(--warm); }
 .tick, .note, .label { font-size: 12px; fill: var(--soft); } .label { font-weight: 600; }
-.line { fill: none; stroke-width: 2; stroke-linejoin: round; } .with { stroke: var(--with); } .without { stroke: var(--without); }
+.line { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.with { stroke: var(--with); } .without { stroke: var(--without); }
 .thin { stroke-width: 1.5; stroke-dasharray: 5 3; } th.with, th.without, .label { stroke: none; }
 .label.with { fill: var(--with); } .label.without { fill: var(--without); }
 """
@@ -36,7 +39,7 @@ svg { width: 100%; height: auto; display: block; } .grid { stroke: var(--rule); 
 
 def render(report: dict[str, Any]) -> str:
     """Return the page; `report` is what demo-report.json holds."""
-    halves, settings = report["halves"], report["settings"]
+    settings = report["settings"]
     verdict = report["verdict"]
     said = (
         '<p class="good">No error and no stale answer with the cache.</p>'
@@ -53,11 +56,10 @@ def render(report: dict[str, Any]) -> str:
         said,
         f'<p class="soft">{conditions}</p>',
         "<h2>What callers and Stripe saw</h2>",
-        _table(("", WITH, WITHOUT), _comparison(report), ("", "with", "without")),
+        _table(("", WITH, WITHOUT), comparison(report), ("", "with", "without")),
         "<h2>Latency of the handler, by when a request was due</h2>",
         _latency(report),
-        '<p class="soft">Logarithmic. Waiting for a sandbox counts; so do the quick refusals that Stripe\'s limits '
-        "cause.</p>",
+        '<p class="soft">Answered requests, on a logarithmic scale. Waiting for a sandbox counts.</p>',
         "<h2>Share of Stripe reads answered by the cache</h2>",
         _hit_ratio(report),
         '<div class="pair">',
@@ -68,28 +70,9 @@ def render(report: dict[str, Any]) -> str:
     ]
     title = f"stripe-cache demo: {percent(report['cache']['hit_ratio'])} hits"
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    calls = f"<!-- {halves[WITH]['stripe_calls']} calls with the cache, {halves[WITHOUT]['stripe_calls']} without -->"
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>{head}<style>{_STYLE}</style></head>\n<body>\n{calls}\n'
-        + "\n".join([*body, "</body>\n</html>\n"])
+    return f'<!doctype html>\n<html lang="en">\n<head>{head}<style>{_STYLE}</style></head>\n<body>\n' + "\n".join(
+        [*body, "</body>\n</html>\n"]
     )
-
-
-def _comparison(report: dict[str, Any]) -> list[tuple[str, ...]]:
-    one, other = report["halves"][WITH], report["halves"][WITHOUT]
-    counts = {
-        "requests": "requests",
-        "stripe_calls": "calls to Stripe",
-        "stripe_429": "refused by Stripe (429)",
-        "errors": "errors",
-        "stale_answers": "stale answers",
-        "differing_answers": "answers that differ from Stripe's",
-        "sandboxes": "sandboxes needed",
-    }
-    rows = [(label, f"{one[key]:,}", f"{other[key]:,}") for key, label in counts.items() if key in one]
-    times = {"p50_ms": "latency p50", "p95_ms": "latency p95", "p99_ms": "latency p99"}
-    rows += [(label, milliseconds(one[key]), milliseconds(other[key])) for key, label in times.items()]
-    return [*rows, ("hit ratio over object reads", percent(report["cache"]["hit_ratio"]), "-")]
 
 
 def _latency(report: dict[str, Any]) -> str:
@@ -144,14 +127,14 @@ def _checked(report: dict[str, Any]) -> list[str]:
         ("stale after an acknowledged webhook", f"{truth['reads'].get('stale', 0):,}"),
         ("never true at all", f"{truth['reads'].get('never true', 0):,}"),
     ]
-    return [
-        "<h2>Every read, held against Stripe's own history</h2>",
-        _table(("what an answer with the cache showed was", "reads"), rows),
-        f'<p class="soft">{sum(report["changes"].values())} changes caused {webhooks["events"]} events; '
-        f"{webhooks['acknowledged']} were acknowledged in {webhooks['attempts']} signed deliveries, some of them delayed, "
-        f"doubled or out of order. The warm-up is included here. Redis lost {report['evicted_from_redis']} records "
-        "meanwhile.</p>",
-    ]
+    told = (
+        f"{sum(report['changes'].values())} changes caused {webhooks['events']} events; {webhooks['acknowledged']} were "
+        f"acknowledged in {webhooks['attempts']} signed deliveries, some of them delayed, doubled or out of order. The "
+        f"warm-up is included here. Redis lost {report['evicted_from_redis']} records meanwhile."
+    )
+    head = ("what an answer with the cache showed was", "reads")
+    title = "<h2>Every read, held against Stripe's own history</h2>"
+    return [title, _table(head, rows), f'<p class="soft">{told}</p>']
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> str:

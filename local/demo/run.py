@@ -39,12 +39,13 @@ def run(options: Options, progress: Progress) -> dict[str, Any]:
 
 def introduction(options: Options) -> str:
     """Say what is about to be compared, and under which conditions."""
+    latency = f"{LATENCY['low']:.0f}-{LATENCY['high']:.0f} ms a call"
+    limits = f"{LIMITS['test']:.0f}/s, {LIMITS['endpoint']:.0f}/s per endpoint"
     return (
         "stripe-cache demo: the entitlements handler with the cache, and without it, at the same time\n"
         f"  traffic   {options.rps:g} requests/s to each half, {CUSTOMERS} customers, Zipf {ZIPF_EXPONENT}; "
         f"at most {options.workers} sandboxes each, frozen between invocations\n"
-        f"  Stripe    a fake one per half, same data: {LATENCY['low']:.0f}-{LATENCY['high']:.0f} ms a call, and the limits "
-        f"of a live account: {LIMITS['test']:.0f}/s, {LIMITS['endpoint']:.0f}/s per endpoint\n"
+        f"  Stripe    a fake one per half, same data: {latency}, and the limits of a live account: {limits}\n"
         "  meanwhile customers, subscriptions and products change, and Redis loses a record now and then\n"
         f"  measured  {options.seconds} s, after {options.warm_up:.0f} s of rising traffic"
     )
@@ -100,7 +101,7 @@ class Job:
                 **figures.half_figures(mine, self._unserved[half.name]),
                 **figures.stripe_figures(self._before[index], self._after[index]),
                 "stale_answers": judgements[half.name].stale,
-                "sandboxes": half.pool.cold_starts,
+                "busy_sandboxes": figures.concurrency(mine, options.seconds),
             }
         early = [sample for sample in world.cached.samples if sample.due < self._measured]
         warm_up = {**figures.half_figures(early, 0), "stripe_429": sum(self._before[0]["rate_limited"].values())}

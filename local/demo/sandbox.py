@@ -101,11 +101,12 @@ def _report(
     found: dict[str, Any] = {}
     for half in halves:
         metrics = figures.metrics_from(half.pool.emf(), measured)
+        mine = [one for one in half.samples if one.due >= measured]
         found[half.name] = {
-            **figures.half_figures([one for one in half.samples if one.due >= measured], unserved[half.name]),
+            **figures.half_figures(mine, unserved[half.name]),
             "stripe_calls": int(metrics["", "", "OriginCall"]),
             "stripe_429": int(metrics["", "", "OriginRateLimited"]),
-            "sandboxes": half.pool.cold_starts,
+            "busy_sandboxes": figures.concurrency(mine, options.seconds),
         }
     early = [sample for sample in halves[0].samples if sample.due < measured]
     return {

@@ -31,18 +31,20 @@ def problems(report: Report) -> list[str]:
 
 def table(report: Report) -> str:
     """Lay the figures out for a terminal."""
-    with_cache, without = report["halves"]["with cache"], report["halves"]["without"]
-    cache = report["cache"]
-    rows = [
-        ("", "with cache", "without"),
-        *((label, f"{with_cache[key]:,}", f"{without[key]:,}") for label, key in _COUNTS if key in with_cache),
-        *((label, milliseconds(with_cache[key]), milliseconds(without[key])) for label, key in _TIMES),
-        ("hit ratio over object reads", percent(cache["hit_ratio"]), "-"),
-    ]
-    parts = [columns(rows), "", columns(_hits(cache))]
+    parts = [columns([("", "with cache", "without"), *comparison(report)]), "", columns(_hits(report["cache"]))]
     if "webhooks" in report:
         parts += ["", *_truth_lines(report)]
     return "\n".join(parts)
+
+
+def comparison(report: Report) -> list[tuple[str, str, str]]:
+    """Return the rows that put both halves side by side: a label and two texts each."""
+    one, other = report["halves"]["with cache"], report["halves"]["without"]
+    return [
+        *((label, f"{one[key]:,}", f"{other[key]:,}") for label, key in _COUNTS if key in one),
+        *((label, milliseconds(one[key]), milliseconds(other[key])) for label, key in _TIMES),
+        ("hit ratio over object reads", percent(report["cache"]["hit_ratio"]), "-"),
+    ]
 
 
 _COUNTS = (
@@ -52,7 +54,7 @@ _COUNTS = (
     ("answers that differ from Stripe's", "differing_answers"),
     ("calls to Stripe", "stripe_calls"),
     ("refused by Stripe (429)", "stripe_429"),
-    ("sandboxes needed", "sandboxes"),
+    ("sandboxes busy on average", "busy_sandboxes"),
 )
 _TIMES = (("latency p50", "p50_ms"), ("latency p95", "p95_ms"), ("latency p99", "p99_ms"))
 
@@ -73,14 +75,18 @@ def _truth_lines(report: Report) -> list[str]:
     webhooks, reads, warm_up = report["webhooks"], report["truth"]["reads"], report["warm_up"]
     changes = ", ".join(f"{count} {kind}" for kind, count in sorted(report["changes"].items()))
     lag = report["truth"]["memory_max_lag_s"]
-    return [
-        f"  webhooks  {webhooks['acknowledged']} of {webhooks['events']} acknowledged, in {webhooks['attempts']} deliveries; "
-        f"p95 {milliseconds(webhooks['p95_ms_from_change_to_acknowledgement'])} from change to acknowledgement",
+    told = f"{webhooks['acknowledged']} of {webhooks['events']} acknowledged, in {webhooks['attempts']} deliveries"
+    delay = milliseconds(webhooks["p95_ms_from_change_to_acknowledgement"])
+    current = f"{reads.get('fresh', 0):,} current, {reads.get('awaiting webhook', 0)} with the webhook still under way"
+    wrong = f"{reads.get('stale', 0)} stale after an acknowledged webhook, {reads.get('never true', 0)} never true"
+    early = (
+        f"{warm_up['requests']} requests before measuring: {warm_up['errors']} errors, {warm_up['stripe_429']} refused"
+    )
+    lines = [
+        f"  webhooks  {told}; p95 {delay} from change to acknowledgement",
         f"  changes   {sum(report['changes'].values())} ({changes}); Redis lost {report['evicted_from_redis']} records",
-        f"  checked   {sum(reads.values()):,} reads against Stripe's history: {reads.get('fresh', 0):,} current, "
-        f"{reads.get('awaiting webhook', 0)} changed with the webhook still under way,",
-        f"            {reads.get('within memory lag', 0)} from memory within its {lag:g} s lag, "
-        f"{reads.get('stale', 0)} stale after an acknowledged webhook, {reads.get('never true', 0)} never true",
-        f"  warm-up   {warm_up['requests']} requests before measuring: {warm_up['errors']} errors, "
-        f"{warm_up['stripe_429']} refused; staleness was checked there too",
+        f"  checked   {sum(reads.values()):,} reads against Stripe's history: {current},",
+        f"            {reads.get('within memory lag', 0)} from memory within its {lag:g} s lag, {wrong}",
+        f"  warm-up   {early}; staleness was checked there too",
     ]
+    return lines + [f"            {example}" for example in report["truth"]["examples"]]

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 ENTITLEMENTS = "stripe_cache.handlers.entitlements:handler"
 WEBHOOK = "stripe_cache.handlers.webhook:handler"
-CUSTOMERS, PRODUCTS = 100, 12
+CUSTOMERS, PRODUCTS = 80, 12
 SEED = 20261120
 WEBHOOK_WORKERS = 2
-WARM_WITH, WARM_WITHOUT = 6, 24
+WARM_WITH, WARM_WITHOUT = 12, 20
 """Sandboxes that exist before the traffic: about what each half needs at full traffic. More start on demand."""
 # Made up, and recognised as such: the fake takes any key of this shape.
 FAKE_KEY = "sk_test_demo"
