@@ -127,10 +127,11 @@ def _checked(report: dict[str, Any]) -> list[str]:
         ("stale after an acknowledged webhook", f"{truth['reads'].get('stale', 0):,}"),
         ("never true at all", f"{truth['reads'].get('never true', 0):,}"),
     ]
+    changes = sum(report["changes"].values())
     told = (
-        f"{sum(report['changes'].values())} changes caused {webhooks['events']} events; {webhooks['acknowledged']} were "
-        f"acknowledged in {webhooks['attempts']} signed deliveries, some of them delayed, doubled or out of order. The "
-        f"warm-up is included here. Redis lost {report['evicted_from_redis']} records meanwhile."
+        f"{changes} changes caused {webhooks['events']} events; {webhooks['acknowledged']} "
+        f"were acknowledged in {webhooks['attempts']} signed deliveries, some of them delayed, doubled or out of "
+        f"order. The warm-up is included here. Redis lost {report['evicted_from_redis']} records meanwhile."
     )
     head = ("what an answer with the cache showed was", "reads")
     title = "<h2>Every read, held against Stripe's own history</h2>"

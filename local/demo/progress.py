@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -28,6 +29,8 @@ class Progress:
     def live(self, text: str, at: float) -> None:
         """Show how far the run is; `at` is in seconds since its start."""
         if self._terminal:
+            # A line that wraps cannot be rewritten in place.
+            text = text[: shutil.get_terminal_size().columns - 1]
             print(f"\r{text.ljust(self._width)}", end="", file=self._stream, flush=True)
             self._width = len(text)
         elif at - self._last >= PLAIN_EVERY_SECONDS:

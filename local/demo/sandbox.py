@@ -51,7 +51,7 @@ def run(options: Options, progress: Progress) -> dict[str, Any]:
             progress.live(_line(halves, time.time() - start, lasted), time.time() - start)
         unserved = {half.name: half.finish(DRAIN_SECONDS) for half in halves}
         progress.say("comparing answers from the cache with Stripe's own")
-        differing = _compare(world.cached.pool, world.plain.pool, customers[:COMPARED])
+        differing = compare(world.cached.pool, world.plain.pool, customers[:COMPARED])
         report = _report(options, halves, unserved, (start, measured))
         report["halves"][world.cached.name]["differing_answers"] = len(differing)
         report["halves"][world.plain.name]["differing_answers"] = 0
@@ -78,7 +78,7 @@ def _customers(options: Options) -> list[str]:
     return [customer.id for customer in listed.data]
 
 
-def _compare(cached: WorkerPool, plain: WorkerPool, customers: Sequence[str]) -> list[str]:
+def compare(cached: WorkerPool, plain: WorkerPool, customers: Sequence[str]) -> list[str]:
     """Ask both for the same customers; return those on which they disagree, also when asked again."""
     differing = []
     for customer in customers:

@@ -114,11 +114,14 @@ class World:
         if not real:
             self._wire_fakes(cached)
         with ThreadPoolExecutor(2) as starters:
-            for each in [
-                starters.submit(_warm, self.cached, WARM_WITH),
-                starters.submit(_warm, self.plain, WARM_WITHOUT),
-            ]:
-                each.result()
+            warming = [starters.submit(_warm, self.cached, WARM_WITH), starters.submit(_warm, self.plain, WARM_WITHOUT)]
+            try:
+                for each in warming:
+                    each.result()
+            except BaseException:
+                # Leaving the block waits for both: with their pools closed they stop at once.
+                self._exit.close()
+                raise
         for fake in self.fakes:
             fake.configure(latency=LATENCY, limits=LIMITS, delivery=DELIVERY)
 
