@@ -77,9 +77,20 @@ class Lookup:
             self._meter.count(metrics.MISS, object_type=plans[index].object_type)
         return results
 
-    def fill(self, miss: Miss, entry: Entry, now: float) -> bool:
-        """Store the origin's answer under every lease; return whether any tier took it."""
+    def fill(self, miss: Miss, entry: Entry, now: float) -> frozenset[str]:
+        """Store the origin's answer under every lease; return the names of the tiers that took it."""
         return self._fill_above(miss, entry, None, now)
+
+    def look_again(self, miss: Miss, directives: Directives) -> Answer | None:
+        """Look for what another process may have filled in the meantime, in the nearest shared tier only."""
+        tier, namespace = miss.leases[0].tier, miss.plan.key.namespace
+        seen = self._near.last_seen(tier, namespace)
+        (found,) = protocol.look(tier, [miss.plan.key])
+        now = self._clock.now()
+        answer = self._accept(tier, miss, found, directives, now)
+        if answer and found and miss.memory_lease is not None and not answer.status.stale:
+            self._store(miss.memory_lease, miss.plan, found.stored.entry, _witness(tier, miss, found, seen), now)
+        return answer
 
     def stale_answer(self, miss: Miss, reason: str) -> Answer | None:
         """Serve the stale entry the walk came past, if it still stands: an invalidated one is not stale, it is gone."""
@@ -107,6 +118,7 @@ class Lookup:
                 left.append(index)
             else:
                 results[index] = answer
+        self._meter.count(metrics.MISS, len(left), tier=tier.name)
         return left
 
     def _visit(
@@ -125,6 +137,7 @@ class Lookup:
             if found and not answer.status.stale:
                 self._fill_above(miss, found.stored.entry, _witness(tier, miss, found, seen), now)
         self._take_leases(tier, namespace, misses, now)
+        self._meter.count(metrics.MISS, len(left), tier=tier.name)
         return left
 
     def _look(
@@ -168,19 +181,21 @@ class Lookup:
                     miss.leases.append(lease)
                     self._near.note(tier, namespace, lease.counter, asked)
 
-    def _fill_above(self, miss: Miss, entry: Entry, witness: Witness | None, now: float) -> bool:
+    def _fill_above(self, miss: Miss, entry: Entry, witness: Witness | None, now: float) -> frozenset[str]:
         """Store under every lease, lowest tier first; the nearest shared one that took it vouches for memory's copy."""
-        took = False
+        took = set()
         for lease in reversed(miss.leases):
             filled = self._store(lease, miss.plan, entry, None, now)
             if filled is not None:
-                took = True
+                took.add(lease.tier.name)
                 standing = dict(zip(entry.embeds, filled.generations, strict=True))
                 standing[lease.key.record] = lease.generation
                 witness = Witness(lease.tier, standing, (lease.counter.epoch, lease.counter.finished))
-        if miss.memory_lease is not None and (witness or not self._tiers.shared):
-            took = self._store(miss.memory_lease, miss.plan, entry, witness, now) is not None or took
-        return took
+        vouched = witness is not None or not self._tiers.shared
+        own = miss.memory_lease
+        if own is not None and vouched and self._store(own, miss.plan, entry, witness, now) is not None:
+            took.add(own.tier.name)
+        return frozenset(took)
 
     def _store(self, lease: Lease, plan: Plan, entry: Entry, witness: Witness | None, now: float) -> Filled | None:
         """Store under one lease; None unless the tier took it."""

@@ -72,6 +72,19 @@ class StoreOutcome(Enum):
     TOO_LARGE = "too-large"
 
 
+class Claim(Enum):
+    """What a reader that wants to fill a slot for everybody is told."""
+
+    MINE = "mine"
+    """Ask the origin; the others wait."""
+    TAKEN = "taken"
+    """Somebody is asking: look again soon."""
+    ALONE = "alone"
+    """Somebody has asked, and nothing could be stored: ask for yourself, waiting brings nothing."""
+    GONE = "gone"
+    """The generation has moved: whatever is fetched now is not going to be stored."""
+
+
 class Tier(Protocol):
     """One place to keep entries.
 
@@ -111,6 +124,17 @@ class Tier(Protocol):
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         """Add to the namespace's counter, beginning a new epoch if it is absent, and return it."""
+        ...
+
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        """Claim the right to ask the origin for this slot, under this generation, for `seconds` at most.
+
+        For efficiency, never for correctness: a claim that is lost or doubled costs an origin call and nothing else.
+        """
+        ...
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        """Turn a claim that led to nothing into a notice, for `seconds`, that waiting is in vain."""
         ...
 
 

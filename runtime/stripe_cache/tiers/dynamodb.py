@@ -3,6 +3,7 @@
     pk    "namespace|record"           exp   when DynamoDB may delete the item, epoch seconds
     g     generation                   e, n  stamp; absent while unsettled
     h     string set of holds          v     map of variant -> value, see codec.py
+    c     map of variant -> who is asking the origin for it, and until when
 
 The counter is the item "namespace|#": e, n, d. Reads are strongly consistent, because a generation read from a lagging
 replica would let a dead value pass. DynamoDB deletes expired items days late, so every value carries its own end too.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from stripe_cache.core.errors import CorruptEntryError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
-from stripe_cache.core.ports import Counter, Reading, Stamp, State, StoreOutcome
+from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
 from stripe_cache.core.protocol import LEASE_TTL, new_token
 from stripe_cache.tiers import codec
 from stripe_cache.tiers.dynamodb_table import ItemTooLargeError, Table
@@ -111,8 +112,8 @@ class DynamoDBTier:
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
         """Void with one write per record."""
-        values: dict[str, Any] = {":g": {"S": token}, ":v": {"M": {}}}
-        update = "SET g = :g, v = :v"
+        values: dict[str, Any] = {":g": {"S": token}, ":e": {"M": {}}}
+        update = "SET g = :g, v = :e, c = :e"
         if change.add:
             update += ", exp = :x"
             values[":x"] = {"N": str(int(self._clock.now() + LEASE_TTL))}
@@ -147,6 +148,42 @@ class DynamoDBTier:
         )
         return _counter(item or {})
 
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        """Claim with one conditional write, and one read if it fails.
+
+        The clocks are the callers' own: where they differ by more than the claim lasts, the origin is asked once more
+        or waited for a little longer, and nothing else.
+        """
+        pk, now = _pk(key.namespace, key.record), self._milliseconds()
+        claimed = self._table.update(
+            pk,
+            "SET c.#v = :c",
+            {":c": {"S": f"{self._milliseconds(seconds)}+{token}"}, ":now": {"S": now}, ":g": {"S": generation}},
+            names={"#v": key.variant},
+            condition="g = :g AND (attribute_not_exists(c.#v) OR c.#v < :now)",
+        )
+        if claimed is not None:
+            return Claim.MINE
+        item = self._table.get(pk, "g, c.#v", {"#v": key.variant}) or {}
+        if item.get("g", {}).get("S") != generation:
+            return Claim.GONE
+        held = item.get("c", {}).get("M", {}).get(key.variant, {}).get("S", "")
+        return Claim.TAKEN if "+" in held else Claim.ALONE
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        """Turn the claim into a notice with one conditional write."""
+        self._table.update(
+            _pk(key.namespace, key.record),
+            "SET c.#v = :c",
+            {":c": {"S": f"{self._milliseconds(seconds)}!{token}"}, ":t": {"S": f"+{token}"}, ":g": {"S": generation}},
+            names={"#v": key.variant},
+            condition="g = :g AND contains(c.#v, :t)",
+        )
+
+    def _milliseconds(self, ahead: float = 0) -> str:
+        # Thirteen digits until the year 2286, so that text compares as numbers do.
+        return str(int((self._clock.now() + ahead) * 1000))
+
     def _each(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Do the same for every item, several at a time: in turn they would add up to a Stripe call's own latency."""
         if len(items) <= 1:
@@ -162,8 +199,8 @@ class DynamoDBTier:
     def _make(self, namespace: str, record: str, token: str, until: int) -> dict[str, Any]:
         item = self._table.update(
             _pk(namespace, record),
-            "SET g = if_not_exists(g, :g), v = if_not_exists(v, :v), exp = :x",
-            {":g": {"S": token}, ":v": {"M": {}}, ":x": {"N": str(until)}},
+            "SET g = if_not_exists(g, :g), v = if_not_exists(v, :e), c = if_not_exists(c, :e), exp = :x",
+            {":g": {"S": token}, ":e": {"M": {}}, ":x": {"N": str(until)}},
         )
         return item or {}
 

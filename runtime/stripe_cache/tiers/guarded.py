@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
-    from stripe_cache.core.ports import Meter, Slot, Stamp, State, StoreOutcome, Tier
+    from stripe_cache.core.ports import Claim, Meter, Slot, Stamp, State, StoreOutcome, Tier
 
 log = logging.getLogger("stripe_cache")
 
@@ -81,6 +81,16 @@ class GuardedTier:
         """Count, or raise TierError; an addition is tried even while the breaker is open."""
         with self._watched(always=bool(started or finished)):
             return self._tier.count(namespace, started=started, finished=finished)
+
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        """Claim, or raise TierError."""
+        with self._watched():
+            return self._tier.claim(key, generation, token, seconds)
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        """Release, or raise TierError."""
+        with self._watched():
+            self._tier.release(key, generation, token, seconds)
 
     @contextmanager
     def _watched(self, *, always: bool = False) -> Iterator[None]:

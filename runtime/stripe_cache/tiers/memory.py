@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from stripe_cache.core.ports import Counter, Reading, State, StoreOutcome
+from stripe_cache.core.ports import Claim, Counter, Reading, State, StoreOutcome
 from stripe_cache.core.protocol import new_token
 
 if TYPE_CHECKING:
@@ -139,6 +139,14 @@ class MemoryTier:
             new = Counter(old.epoch, old.started + started, old.finished + finished)
             self._counters[namespace] = new
             return new
+
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        """Grant every claim: within one process, flights see to it that only one caller asks."""
+        del key, generation, token, seconds
+        return Claim.MINE
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        """Do nothing: no claim is kept."""
 
     def clear(self) -> None:
         """Forget everything, as a flush would."""

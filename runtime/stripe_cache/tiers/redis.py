@@ -4,6 +4,7 @@
                              s   stamp, "epoch:number"; absent while unsettled
                              h   holds, comma-separated; absent when there are none
                              v<variant>   a value, see codec.py
+                             c<variant>   who is asking the origin for it, and until when
     sc1:{namespace|#}        e, n, d   the namespace's counter: epoch, started, finished
 
 Every key has a TTL. Scripts declare their one key, use no command that ElastiCache Serverless refuses, and are sent
@@ -20,7 +21,7 @@ import redis
 
 from stripe_cache.core.errors import CorruptEntryError, TierError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
-from stripe_cache.core.ports import Counter, Reading, Stamp, State, StoreOutcome
+from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
 from stripe_cache.core.protocol import new_token
 from stripe_cache.tiers import codec
 
@@ -101,6 +102,28 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 return redis.call('HMGET', KEYS[1], 'e', 'n', 'd')
 """
 )
+# ARGV: generation, field, token, milliseconds. A claim is "+<until> <token>", a notice "!<until> <token>".
+CLAIM = Script(
+    """
+if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 'gone' end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local kind, ends = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '^(.)(%d+)')
+if kind and tonumber(ends) > now then return kind == '+' and 'taken' or 'alone' end
+redis.call('HSET', KEYS[1], ARGV[2], string.format('+%.0f %s', now + ARGV[4], ARGV[3]))
+return 'mine'
+"""
+)
+RELEASE = Script(
+    """
+if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
+local held = redis.call('HGET', KEYS[1], ARGV[2]) or ''
+if string.match(held, ' (.*)$') ~= ARGV[3] then return 0 end
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[2], string.format('!%.0f %s', time[1] * 1000 + ARGV[4], ARGV[3]))
+return 1
+"""
+)
 VOID_TTL = 2 * 3600
 
 
@@ -178,6 +201,17 @@ class RedisTier:
         """Add to the counter in one script."""
         (reply,) = self._send([self._counting(namespace, started, finished)])
         return _counter(reply)
+
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        """Claim in one script, by the server's clock; the claim goes with the record when that is voided."""
+        place, field = record_key(key.namespace, key.record), f"c{key.variant}"
+        (reply,) = self._send([_call(CLAIM, place, generation, field, token, int(seconds * 1000))])
+        return Claim(reply.decode())
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        """Turn the claim into a notice in one script."""
+        place, field = record_key(key.namespace, key.record), f"c{key.variant}"
+        self._send([_call(RELEASE, place, generation, field, token, int(seconds * 1000))])
 
     def _counting(self, namespace: str, started: int, finished: int) -> tuple[Any, ...]:
         return _call(COUNT, record_key(namespace, "#"), new_token(), started, finished, COUNTER_TTL)
