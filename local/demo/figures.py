@@ -74,9 +74,10 @@ def half_figures(samples: Sequence[Sample], unserved: int) -> dict[str, Any]:
     }
 
 
-def concurrency(samples: Sequence[Sample], seconds: float) -> float:
-    """Return how many sandboxes were busy on average: what Lambda bills."""
-    return round(sum(sample.ended - sample.began for sample in samples) / seconds, 1)
+def concurrency(samples: Iterable[Sample], start: float, seconds: float) -> float:
+    """Return how many sandboxes were busy on average during these seconds: what Lambda bills."""
+    busy = (min(sample.ended, start + seconds) - max(sample.began, start) for sample in samples)
+    return round(sum(max(0.0, one) for one in busy) / seconds, 1)
 
 
 def stripe_figures(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, int]:

@@ -23,12 +23,15 @@ body { margin: 0 auto; max-width: 880px; padding: 28px 16px 48px; background: va
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 34px 0 6px; }
 p { margin: 6px 0; } .soft { color: var(--soft); font-size: 14px; }
 .good { color: var(--good); } .bad { color: var(--bad); }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 420px; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: min(420px, 100%); }
 th, td { padding: 5px 18px 5px 0; border-bottom: 1px solid var(--rule); text-align: right; font-weight: normal; }
 th:first-child, td:first-child { text-align: left; } thead th { color: var(--soft); font-size: 14px; }
 thead th.with { color: var(--with); } thead th.without { color: var(--without); }
 .pair { display: flex; flex-wrap: wrap; gap: 0 48px; } .pair table { min-width: 300px; }
 svg { width: 100%; height: auto; display: block; } .grid { stroke: var(--rule); } .warm { fill: var(--warm); }
+@media (max-width: 500px) { th, td { padding-right: 9px; font-size: 14px; }
+  .pair table { min-width: 100%; } }
 .tick, .note, .label { font-size: 12px; fill: var(--soft); } .label { font-weight: 600; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .with { stroke: var(--with); } .without { stroke: var(--without); }
@@ -48,7 +51,7 @@ def render(report: dict[str, Any]) -> str:
     )
     conditions = (
         f"{escape(report['mode'])}: {settings['rps']:g} requests/s to each half for {settings['seconds']} s after "
-        f"{settings['warm_up_seconds']:g} s of warm-up, about {settings['customers']} customers, at most "
+        f"{settings['warm_up_seconds']:g} s of warm-up, {settings['customers']} customers, at most "
         f"{settings['workers']} sandboxes each, both at the same time on one machine."
     )
     body = [

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MEMORY_MAX_LAG = 1.0
 """The settings' default, in seconds: how far the memory tier may be behind an acknowledged webhook."""
 DRAIN_SECONDS = 5.0
-DELIVERY_SECONDS = 6.0
+DELIVERY_SECONDS = 10.0
 TICK_SECONDS = 1.0
 RECENT_SECONDS = 3.0
 
@@ -101,7 +101,7 @@ class Job:
                 **figures.half_figures(mine, self._unserved[half.name]),
                 **figures.stripe_figures(self._before[index], self._after[index]),
                 "stale_answers": judgements[half.name].stale,
-                "busy_sandboxes": figures.concurrency(mine, options.seconds),
+                "busy_sandboxes": figures.concurrency(half.samples, self._measured, options.seconds),
             }
         early = [sample for sample in world.cached.samples if sample.due < self._measured]
         warm_up = {**figures.half_figures(early, 0), "stripe_429": sum(self._before[0]["rate_limited"].values())}

@@ -106,7 +106,7 @@ def _report(
             **figures.half_figures(mine, unserved[half.name]),
             "stripe_calls": int(metrics["", "", "OriginCall"]),
             "stripe_429": int(metrics["", "", "OriginRateLimited"]),
-            "busy_sandboxes": figures.concurrency(mine, options.seconds),
+            "busy_sandboxes": figures.concurrency(half.samples, measured, options.seconds),
         }
     early = [sample for sample in halves[0].samples if sample.due < measured]
     return {

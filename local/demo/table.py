@@ -21,6 +21,8 @@ def problems(report: Report) -> list[str]:
     if cached["errors"] or warm_up["errors"]:
         kinds = {**warm_up["errors_by_kind"], **cached["errors_by_kind"]}
         found.append(f"{cached['errors'] + warm_up['errors']} errors with the cache: {', '.join(sorted(kinds))}")
+        if "no turn" in kinds:
+            found[-1] += " (all sandboxes were busy: give more WORKERS, or a lower RPS for this machine)"
     if cached.get("differing_answers"):
         found.append(
             f"{cached['differing_answers']} answers differ from Stripe's (without webhooks, a change made in the last "

@@ -57,6 +57,11 @@ def test_refusals_and_unserved_requests_are_errors_and_have_no_latency() -> None
     assert found["errors_by_kind"] == {"HTTP 429": 1, "no turn": 2}
 
 
+def test_busy_sandboxes_are_counted_within_the_measured_seconds_only() -> None:
+    samples = [sample(8.0, 4.0), sample(10.0, 1.0), sample(19.0, 5.0), sample(30.0, 9.0)]
+    assert figures.concurrency(samples, 10.0, 10.0) == pytest.approx(0.4)
+
+
 def test_a_series_has_one_row_per_second_by_when_requests_were_due() -> None:
     rows = figures.series([sample(10.2, 5, cache=(HIT, MISS)), sample(12.9, 1, cache=(HIT,))], 10.0, 3.0)
     assert [(row["requests"], row["hit_ratio"]) for row in rows] == [(1, 0.5), (0, None), (1, 1.0)]
