@@ -51,7 +51,8 @@ def cache_figures(metrics: Metrics) -> dict[str, Any]:
         "by_tier": {tier: int(metrics["tier", tier, "Hit"]) for tier in TIERS},
         "by_object_type": {name: _of_type(metrics, name) for name in types},
         "refused_fills": int(metrics["", "", "FillRefused"]),
-        "tier_errors": int(metrics["", "", "TierError"]),
+        # Of a tier alone, so not among the totals.
+        "tier_errors": {tier: int(metrics["tier", tier, "TierError"]) for tier in TIERS},
     }
 
 

@@ -41,13 +41,14 @@ def test_metrics_are_summed_by_dimension_from_the_given_moment_on() -> None:
     documents = [
         document(99.0, {"Hit": [5.0]}),
         document(100.0, {"Hit": [2.0, 1.0], "Miss": 1.0, "ReadLatency": [12.0]}),
-        document(101.0, {"Hit": [3.0]}, tier="redis"),
+        document(101.0, {"Hit": [3.0], "Miss": [1.0], "TierError": [2.0]}, tier="redis"),
         document(101.0, {"Hit": [2.0], "Miss": [1.0]}, object_type="price"),
         document(101.0, {"Hit": [1.0]}, object_type="customer"),
     ]
     found = figures.cache_figures(figures.metrics_from(documents, 100.0))
     assert (found["hits"], found["reads"], found["hit_ratio"]) == (3, 4, 0.75)
     assert found["by_tier"] == {"memory": 0, "redis": 3, "dynamodb": 0}
+    assert found["tier_errors"] == {"memory": 0, "redis": 2, "dynamodb": 0}
     assert found["by_object_type"]["price"] == {"hits": 2, "reads": 3, "hit_ratio": 0.6667}
 
 
