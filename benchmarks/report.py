@@ -70,13 +70,13 @@ def as_text(document: dict[str, Any]) -> str:
     lines = [_about(document["machine"])]
     for shape, size in document["body_bytes"].items():
         for way, gives in (("client", "the SDK's objects, through a StripeClient"), ("get", "plain decoded JSON")):
-            lines += ["", f"{shape} ({size} bytes), {way}: {gives}", f"  {'':<38}{'median':>10}{'p95':>10}{'ratio':>8}"]
+            lines += ["", f"{shape} ({size} bytes), {way}: {gives}", f"  {'':<36}{'median':>12}{'p95':>12}{'ratio':>9}"]
             rows = [row for row in document["timings"] if (row["shape"], row["way"]) == (shape, way)]
             lines += map(_row, sorted(rows, key=_order))
     lines += ["", "ratio: median over the median of the same tier's floor, both measured in turns in this run", ""]
     lines += map(_mark, document["marks"])
     lines += ["", "fresh process"]
-    lines += [f"  {name:<38}{value:>7.1f} ms" for name, value in document["cold"]["milliseconds"].items()]
+    lines += [f"  {name:<36}{value:>9.1f} ms" for name, value in document["cold"]["milliseconds"].items()]
     lines.append(f"  the first get() from Redis had loaded: {', '.join(document['cold']['loaded_by_first_get'])}")
     return "\n".join(lines)
 
@@ -98,4 +98,4 @@ def _order(row: dict[str, Any]) -> tuple[str, bool, float]:
 
 def _row(row: dict[str, Any]) -> str:
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}x"
-    return f"  {row['name']:<38}{row['median_us']:>7.1f} us{row['p95_us']:>7.1f} us{ratio:>8}"
+    return f"  {row['name']:<36}{row['median_us']:>9.1f} us{row['p95_us']:>9.1f} us{ratio:>9}".rstrip()
