@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 _HIT = "stripe-cache: redis"
 _MARKS = (("client", 1.15, "a perfect Redis transport under the SDK"), ("get", 1.6, "a bare redis-py GET and orjson"))
 _SHAPE_OF_MARKS = "customer"
+_BUSY = 0.5
 
 
 def as_json(
     options: Options,
     machine: dict[str, Any],
+    load: float,
     sizes: dict[str, int],
     timings: Sequence[Timing],
     cold: ColdStart,
@@ -29,7 +31,12 @@ def as_json(
     """Put everything into one JSON document; times are microseconds unless the name says milliseconds."""
     return {
         "machine": machine,
-        "run": {"rounds": options.rounds, "batch": options.batch, "processes": options.processes},
+        "run": {
+            "rounds": options.rounds,
+            "batch": options.batch,
+            "processes": options.processes,
+            "load_per_core_before": load,
+        },
         "body_bytes": sizes,
         "timings": [
             {
@@ -68,6 +75,9 @@ def marks(timings: Sequence[Timing]) -> list[dict[str, Any]]:
 def as_text(document: dict[str, Any]) -> str:
     """Lay the document out as tables."""
     lines = [_about(document["machine"])]
+    load = document["run"]["load_per_core_before"]
+    if load > _BUSY:
+        lines.append(f"The machine was busy before this run ({load} processes per core): repeat it on an idle one.")
     for shape, size in document["body_bytes"].items():
         for way, gives in (("client", "the SDK's objects, through a StripeClient"), ("get", "plain decoded JSON")):
             lines += ["", f"{shape} ({size} bytes), {way}: {gives}", f"  {'':<36}{'median':>12}{'p95':>12}{'ratio':>9}"]
