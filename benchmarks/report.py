@@ -23,6 +23,7 @@ _BUSY = 0.5
 def as_json(
     options: Options,
     machine: dict[str, Any],
+    *,
     load: float,
     sizes: dict[str, int],
     timings: Sequence[Timing],

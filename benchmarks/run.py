@@ -49,7 +49,8 @@ def run(options: Options) -> dict[str, object]:
         _expect_same_answers(contenders)
         interleave(contenders, rounds=3, batch=options.batch)
         timings = interleave(contenders, options.rounds, options.batch)
-        return as_json(options, machine(), load_before, sizes, timings, measure_cold(stage, options.processes))
+        cold = measure_cold(stage, options.processes)
+        return as_json(options, machine(), load=load_before, sizes=sizes, timings=timings, cold=cold)
 
 
 def _expect_same_answers(contenders: list[Contender]) -> None:
