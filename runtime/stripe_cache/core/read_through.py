@@ -197,7 +197,7 @@ class ReadThrough:
     @staticmethod
     def joined(answer: Answer) -> Answer:
         """Return the answer of a flight as its follower presents it."""
-        return replace(answer, status=replace(answer.status, collapsed=True, stored=False))
+        return replace(answer, status=answer.status._replace(collapsed=True, stored=False))
 
     def _flight_key(self, miss: Miss, colour: Hashable) -> Hashable:
         """Name the flight by what was found: after an invalidation the generations differ, and so does the flight."""

@@ -282,8 +282,8 @@ def record_key(namespace: str, record: str) -> str:
 
 
 def _by_digest(command: tuple[Any, ...]) -> tuple[Any, ...]:
-    name, *arguments = command
-    return ("EVALSHA", name.digest, 1, *arguments) if isinstance(name, Script) else command
+    script = command[0]
+    return ("EVALSHA", script.digest, 1, *command[1:]) if isinstance(script, Script) else command
 
 
 def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:
