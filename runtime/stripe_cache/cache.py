@@ -1,0 +1,166 @@
+"""The face of the library: one object that makes clients, reads, and invalidates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stripe_cache.core import directives, query
+from stripe_cache.core.answer import Answer
+from stripe_cache.core.errors import RequestError
+from stripe_cache.core.plan import Plan, Request
+from stripe_cache.core.records import records_named
+from stripe_cache.settings import Settings
+from stripe_cache.wiring import build
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import stripe
+
+    from stripe_cache.core.engine import Engine
+    from stripe_cache.core.events import Affected
+    from stripe_cache.plain_origin import PlainOrigin
+
+_SHOWN = 80
+
+
+class StripeCache:
+    """A read-through cache in front of Stripe: memory, Redis, DynamoDB, then Stripe. Thread-safe; make one per process.
+
+    Nothing connects before the first use. A sick tier never makes a read fail: it is slower, at worst as slow as
+    Stripe.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, engine: Engine | None = None) -> None:
+        self.settings = settings or Settings()
+        self.engine = engine or build(self.settings)
+        self._inner: stripe.HTTPClient | None = None
+
+    @classmethod
+    def from_env(cls) -> StripeCache:
+        """Build from STRIPE_CACHE_* alone; raises SettingError or PolicyError for what cannot work."""
+        return cls(Settings.from_env())
+
+    def client(self, api_key: str, **options: Any) -> stripe.StripeClient:
+        """Return an ordinary `stripe.StripeClient` whose reads are cached and whose writes invalidate.
+
+        Every option of StripeClient passes through; an `http_client` given here is the one that the cache wraps.
+        """
+        import stripe
+
+        from stripe_cache.http_client import default_inner
+
+        inner = options.pop("http_client", None)
+        if inner is None:
+            # StripeClient refuses these two beside a client of one's own, so the inner one gets them.
+            inner = default_inner(proxy=options.pop("proxy", None), verify=options.pop("verify_ssl_certs", True))
+        bases: Any = {"api": self.settings.api_base, **(options.pop("base_addresses", None) or {})}
+        self.engine.planner.serve(bases["api"])
+        return stripe.StripeClient(api_key, http_client=self.http_client(inner), base_addresses=bases, **options)
+
+    def http_client(self, inner: stripe.HTTPClient | None = None) -> stripe.HTTPClient:
+        """Return a `stripe.HTTPClient` around another one, for StripeClient or `stripe.default_http_client`."""
+        from stripe_cache.http_client import CachingHTTPClient, default_inner
+
+        return CachingHTTPClient(self.engine, inner or default_inner())
+
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        api_key: str,
+        stripe_account: str = "",
+        stripe_context: str = "",
+        stripe_version: str = "",
+        cache_control: str = "",
+    ) -> Answer:
+        """Read one path as plain JSON; `stripe` is imported only when Stripe must be asked.
+
+        Raises what the SDK would raise (stripe.StripeError), RequestError for a path or directive that cannot be
+        asked, and NotCachedError for an unsatisfiable only-if-cached.
+        """
+        request = self._request(path, params, (api_key, stripe_account, stripe_context, stripe_version))
+        return self._read(request, directives.parse(cache_control) if cache_control else directives.NONE)
+
+    def get_many(
+        self,
+        requests: Sequence[str | tuple[str, Mapping[str, Any]]],
+        *,
+        api_key: str,
+        stripe_account: str = "",
+        stripe_context: str = "",
+        stripe_version: str = "",
+        cache_control: str = "",
+    ) -> list[Answer]:
+        """Read many paths, or (path, params) pairs: one round trip per tier for all of them, then Stripe for the rest.
+
+        Answers come in the order asked. Raises as `get` does, for the first one that fails.
+        """
+        wishes = directives.parse(cache_control) if cache_control else directives.NONE
+        identity = (api_key, stripe_account, stripe_context, stripe_version)
+        asked = [
+            self._request(one, None, identity) if isinstance(one, str) else self._request(one[0], one[1], identity)
+            for one in requests
+        ]
+        plans = [None if wishes.no_store else self.engine.planner.plan(request) for request in asked]
+        cached = [plan for plan in dict.fromkeys(plans) if isinstance(plan, Plan)]
+        looked = dict(zip(cached, self.engine.reads.look(cached, wishes), strict=True)) if cached else {}
+        answers: list[Answer] = []
+        for request, plan in zip(asked, plans, strict=True):
+            step = looked.get(plan) if isinstance(plan, Plan) else None
+            if isinstance(plan, Plan) and step is not None and not isinstance(step, Answer):
+                step = looked[plan] = self._origin(request).embark(plan, step, wishes)
+            answers.append(step if isinstance(step, Answer) else self._read(request, wishes))
+        return answers
+
+    def invalidate(self, name: str, *, account: str | None = None, livemode: bool | None = None) -> dict[str, int]:
+        """Void an object (`cus_1`), a collection (`/v1/prices`) or a path in every tier; return what each was told.
+
+        `account` is a connected account's id, None the operator's own. Raises RequestError for what names nothing, and
+        InvalidationError if a shared tier could not be told: until a retry succeeds it may serve the old value.
+        """
+        return self.engine.invalidate(records_named(name), account=account, livemode=livemode)
+
+    def apply_event(self, event: Mapping[str, Any]) -> Affected:
+        """Void what a snapshot event, thin event or EventBridge envelope says has changed; its body is never stored.
+
+        The event must have been verified. Raises NotAnEventError, and InvalidationError as `invalidate` does.
+        """
+        return self.engine.apply(event)[0]
+
+    def begin_invocation(self) -> None:
+        """Make memory ask a shared tier before its next answer: call it at the start of a Lambda invocation."""
+        self.engine.near.forget()
+
+    def _read(self, request: Request, wishes: directives.Directives) -> Answer:
+        plan = None if wishes.no_store else self.engine.planner.plan(request)
+        if not isinstance(plan, Plan):
+            return self._origin(request).bypass(wishes)
+        step = self.engine.reads.begin(plan, wishes, "sync")
+        if isinstance(step, Answer):
+            return step
+        return self._origin(request).finish(plan, step, wishes)
+
+    def _origin(self, request: Request) -> PlainOrigin:
+        from stripe_cache.http_client import default_inner
+        from stripe_cache.plain_origin import PlainOrigin
+
+        # Two threads may both make one; either serves.
+        self._inner = self._inner or default_inner()
+        return PlainOrigin(self.engine, self._inner, request)
+
+    def _request(self, path: str, params: Mapping[str, Any] | None, identity: tuple[str, str, str, str]) -> Request:
+        api_key, account, context, version = identity
+        if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable() or " " in path:
+            raise RequestError(
+                f"{path[:_SHOWN]!r} is no path: it starts with /v1/ or /v2/ and has no spaces, control or non-ASCII "
+                "characters (percent-encode those of an id)"
+            )
+        if not api_key or not api_key.isascii() or not api_key.isprintable():
+            raise RequestError("api_key must be a Stripe API key: sk_..., rk_...")
+        path, _, given = path.partition("?")
+        # What is sent is the canonical form: the key and the question cannot differ.
+        text = query.canonical([*query.parse(given), *query.encode(params or {})]) if given or params else ""
+        url = f"{self.settings.api_base}{path}{'?' if text else ''}{text}"
+        return Request("get", url, api_key, account, context, version or self.engine.planner.api_version)

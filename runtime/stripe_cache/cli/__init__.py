@@ -1,1 +1,0 @@
-"""The stripe-cache command."""

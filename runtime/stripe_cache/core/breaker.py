@@ -1,0 +1,64 @@
+"""A circuit breaker: after failures, nobody asks for a while; then one caller tries for all."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stripe_cache.core.clock import Clock
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+THRESHOLD = 2
+"""Failures in a row that open it. A single exceeded deadline opens it at once: waiting is what a sick tier costs."""
+
+
+class Breaker:
+    """Closed while things work.
+
+    Thread-safe; keeps no thread and no timer. Pauses are seconds of the monotonic clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._failures = 0
+        self._pause = 0.0
+        self._open_until: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether callers are being turned away right now."""
+        return self._open_until is not None
+
+    def admits(self) -> bool:
+        """Tell whether this caller may try. While open, one caller per pause may: the probe."""
+        if self._open_until is None:
+            return True
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._open_until is None:
+                return True
+            if now < self._open_until:
+                return False
+            # The next caller waits a full pause, unless this probe reports back before.
+            self._open_until = now + self._pause
+            return True
+
+    def succeeded(self) -> None:
+        """Close it."""
+        if self._failures:
+            with self._lock:
+                self._failures, self._pause, self._open_until = 0, 0.0, None
+
+    def failed(self, *, was_slow: bool) -> bool:
+        """Count a failure; return whether this one opened it (a failed probe opens it again for twice as long)."""
+        with self._lock:
+            self._failures += 1
+            if self._failures < THRESHOLD and not was_slow:
+                return False
+            was_open = self._open_until is not None
+            self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
+            self._open_until = self._clock.monotonic() + self._pause
+            return not was_open

@@ -1,0 +1,206 @@
+"""The walk down the tiers: memory, Redis, DynamoDB; and what a hit below puts into the tiers above."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stripe_cache.core import metrics, protocol
+from stripe_cache.core.answer import Answer
+from stripe_cache.core.cache_status import CacheStatus
+from stripe_cache.core.entry import Freshness
+from stripe_cache.core.errors import TierError
+from stripe_cache.core.near import Near, Witness
+from stripe_cache.core.ports import StoreOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stripe_cache.core.clock import Clock
+    from stripe_cache.core.debts import Debts
+    from stripe_cache.core.directives import Directives
+    from stripe_cache.core.entry import Entry
+    from stripe_cache.core.plan import Plan
+    from stripe_cache.core.ports import Meter, Tier
+    from stripe_cache.core.protocol import Filled, Found, Lease
+
+_OUTCOMES = {
+    StoreOutcome.STORED: metrics.FILL,
+    StoreOutcome.REFUSED: metrics.FILL_REFUSED,
+    StoreOutcome.TOO_LARGE: metrics.FILL_SKIPPED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """The tiers in reading order. `memory` is this process's own; `shared` are the others, nearest first."""
+
+    memory: Tier | None
+    shared: tuple[Tier, ...]
+
+
+@dataclass(slots=True)
+class Miss:
+    """A request on its way down the tiers, until one has an answer.
+
+    What stays without one has the right to fill each tier it came past, and knows what may be served if the origin
+    cannot answer.
+    """
+
+    plan: Plan
+    leases: list[Lease] = field(default_factory=list)
+    memory_lease: Lease | None = None
+    stale: Tier | None = None
+    fwd: str = "uri-miss"
+    answer: Answer | None = None
+
+
+class Lookup:
+    """Walks the tiers for several requests of one namespace at once: one round trip per tier. Thread-safe."""
+
+    def __init__(self, tiers: Tiers, near: Near, debts: Debts, clock: Clock, meter: Meter) -> None:
+        self._tiers = tiers
+        self._near = near
+        self._debts = debts
+        self._clock = clock
+        self._meter = meter
+
+    def walk(self, plans: Sequence[Plan], directives: Directives) -> list[Answer | Miss]:
+        """Return an answer or a miss for each plan; never raises for a tier's sake."""
+        now = self._clock.now()
+        fwd = "request" if directives.no_cache else "uri-miss"
+        misses = missing = [Miss(plan, fwd=fwd) for plan in plans]
+        if self._tiers.memory is not None:
+            missing = self._visit_memory(self._tiers.memory, missing, directives, now)
+        for tier in self._tiers.shared:
+            if missing and self._debts.is_trusted(tier):
+                missing = self._visit(tier, missing, directives, now)
+        for miss in missing:
+            self._meter.count(metrics.MISS, object_type=miss.plan.object_type)
+        return [miss.answer or miss for miss in misses]
+
+    def fill(self, miss: Miss, entry: Entry, now: float) -> frozenset[str]:
+        """Store the origin's answer under every lease; return the names of the tiers that took it."""
+        return self._fill_above(miss, entry, None, now)
+
+    def look_again(self, miss: Miss, directives: Directives) -> Answer | None:
+        """Look for what another process may have filled in the meantime, in the nearest shared tier only."""
+        tier, namespace = miss.leases[0].tier, miss.plan.key.namespace
+        seen = self._near.last_seen(tier, namespace)
+        (found,) = protocol.look(tier, [miss.plan.key])
+        now = self._clock.now()
+        answer = self._accept(tier, miss, found, directives, now)
+        if answer and found and miss.memory_lease is not None and not answer.status.stale:
+            self._store(miss.memory_lease, miss.plan, found.stored.entry, _witness(tier, miss, found, seen), now)
+        return answer
+
+    def stale_answer(self, miss: Miss, reason: str) -> Answer | None:
+        """Serve the stale entry the walk came past, if it still stands: an invalidated one is not stale, it is gone."""
+        if miss.stale is None:
+            return None
+        # The origin took its time to fail. Whatever was invalidated meanwhile must not be served now: look again.
+        (found,) = protocol.look(miss.stale, [miss.plan.key])
+        now = self._clock.now()
+        if found is None or found.stored.entry.freshness(now) is Freshness.DEAD:
+            return None
+        return self._hit(miss.stale, miss.plan, found.stored.entry, now, f"; {reason}")
+
+    def _visit_memory(self, tier: Tier, missing: list[Miss], directives: Directives, now: float) -> list[Miss]:
+        left = []
+        for miss, found in self._look(tier, missing, directives):
+            witness = found.stored.witness if found else None
+            outdated = witness is not None and not self._near.is_current(miss.plan.key.namespace, witness)
+            miss.answer = None if outdated else self._accept(tier, miss, found, directives, now)
+            if miss.answer is None:
+                # Taken before any other tier is read: an invalidation by another thread of this process, in between,
+                # then refuses the copy.
+                (miss.memory_lease,) = protocol.lease(tier, [miss.plan.key], now)
+                left.append(miss)
+        self._meter.count(metrics.MISS, len(left), tier=tier.name)
+        return left
+
+    def _visit(self, tier: Tier, missing: list[Miss], directives: Directives, now: float) -> list[Miss]:
+        left = []
+        namespace = missing[0].plan.key.namespace
+        seen = self._near.last_seen(tier, namespace)
+        for miss, found in self._look(tier, missing, directives):
+            miss.answer = self._accept(tier, miss, found, directives, now)
+            if miss.answer is None:
+                left.append(miss)
+            elif found and (miss.leases or miss.memory_lease) and not miss.answer.status.stale:
+                self._fill_above(miss, found.stored.entry, _witness(tier, miss, found, seen), now)
+        self._take_leases(tier, namespace, left, now)
+        self._meter.count(metrics.MISS, len(left), tier=tier.name)
+        return left
+
+    def _look(self, tier: Tier, missing: list[Miss], directives: Directives) -> list[tuple[Miss, Found | None]]:
+        if directives.no_cache:
+            return [(miss, None) for miss in missing]
+        return list(zip(missing, protocol.look(tier, [miss.plan.key for miss in missing]), strict=True))
+
+    def _accept(self, tier: Tier, miss: Miss, found: Found | None, directives: Directives, now: float) -> Answer | None:
+        """Answer with what was found if its age is right; else remember why not."""
+        if found is None:
+            return None
+        entry = found.stored.entry
+        freshness = entry.freshness(now)
+        if freshness is Freshness.FRESH:
+            if entry.age(now) <= directives.max_age:
+                return self._hit(tier, miss.plan, entry, now, "")
+            miss.fwd = "request"
+        elif freshness is Freshness.STALE:
+            if now - entry.fresh_until <= directives.max_stale and directives.max_stale:
+                return self._hit(tier, miss.plan, entry, now, "; max-stale")
+            miss.fwd, miss.stale = "stale", tier
+        return None
+
+    def _hit(self, tier: Tier, plan: Plan, entry: Entry, now: float, detail: str) -> Answer:
+        self._meter.count(metrics.HIT, tier=tier.name, object_type=plan.object_type)
+        if detail:
+            self._meter.count(metrics.STALE_SERVED, tier=tier.name, object_type=plan.object_type)
+        return Answer.from_entry(entry, CacheStatus(hit=True, ttl=entry.ttl(now), detail=tier.name + detail))
+
+    def _take_leases(self, tier: Tier, namespace: str, misses: list[Miss], now: float) -> None:
+        if not misses:
+            return
+        asked = self._near.moment()
+        with suppress(TierError):
+            for miss, lease in zip(misses, protocol.lease(tier, [miss.plan.key for miss in misses], now), strict=True):
+                if lease is not None:
+                    miss.leases.append(lease)
+                    self._near.note(tier, namespace, lease.counter, asked)
+
+    def _fill_above(self, miss: Miss, entry: Entry, witness: Witness | None, now: float) -> frozenset[str]:
+        """Store under every lease, lowest tier first; the nearest shared one that took it vouches for memory's copy."""
+        took = set()
+        for lease in reversed(miss.leases):
+            filled = self._store(lease, miss.plan, entry, None, now)
+            if filled is not None:
+                took.add(lease.tier.name)
+                standing = dict(zip(entry.embeds, filled.generations, strict=True))
+                standing[lease.key.record] = lease.generation
+                witness = Witness(lease.tier, standing, (lease.counter.epoch, lease.counter.finished))
+        vouched = witness is not None or not self._tiers.shared
+        own = miss.memory_lease
+        if own is not None and vouched and self._store(own, miss.plan, entry, witness, now) is not None:
+            took.add(own.tier.name)
+        return frozenset(took)
+
+    def _store(self, lease: Lease, plan: Plan, entry: Entry, witness: Witness | None, now: float) -> Filled | None:
+        """Store under one lease; None unless the tier took it."""
+        ttl = min(plan.lifetimes.cap(lease.tier.name), entry.stale_until - now)
+        if ttl <= 0:
+            return None
+        try:
+            filled = protocol.fill(lease, entry, ttl, now, witness)
+        except TierError:
+            return None
+        self._meter.count(_OUTCOMES[filled.outcome], tier=lease.tier.name, object_type=plan.object_type)
+        return filled if filled.outcome is StoreOutcome.STORED else None
+
+
+def _witness(tier: Tier, miss: Miss, found: Found, seen: tuple[str, int] | None) -> Witness:
+    standing = dict(zip(found.stored.entry.embeds, found.stored.generations, strict=True))
+    standing[miss.plan.key.record] = found.generation
+    return Witness(tier, standing, seen)

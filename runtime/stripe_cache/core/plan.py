@@ -1,0 +1,169 @@
+"""From a request to what the cache will do with it: key, lifetimes and record, or the reason to stay out of its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from stripe_cache.core import catalog, query
+from stripe_cache.core.errors import RequestError
+from stripe_cache.core.key import Key, fingerprint, is_label, livemode_of, namespace_of, variant_of
+from stripe_cache.core.records import place
+
+if TYPE_CHECKING:
+    from stripe_cache.core.policy import Policy
+
+_CURSORS = frozenset({"starting_after", "ending_before", "page"})
+_PLANS_KEPT = 4096
+
+
+class Request(NamedTuple):
+    """What tells two requests apart. `credential` is the API key itself: it stays inside this process."""
+
+    method: str
+    url: str
+    credential: str
+    account: str
+    context: str
+    version: str
+
+    def __repr__(self) -> str:
+        # A request may end up in a traceback or a log; the credential must not.
+        return f"Request({self.method} {self.url.partition('?')[0]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Seconds: of freshness, of the stale window behind it, and the most that memory and Redis keep an entry."""
+
+    fresh: float
+    stale: float
+    memory: float
+    redis: float
+
+    def cap(self, tier: str) -> float:
+        """Return the most seconds the tier keeps the entry; DynamoDB holds the long tail and keeps it to its end."""
+        if tier == "memory":
+            return self.memory
+        return self.redis if tier == "redis" else self.fresh + self.stale
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request the cache may answer. `broad` are records its answer embeds whatever its body holds."""
+
+    key: Key
+    object_type: str
+    lifetimes: Lifetimes
+    broad: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """A request the cache leaves alone, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose cache this is.
+
+    `account` is the operator's label for the account behind a plain key. `livemode` None serves both modes, each
+    request in the mode its key says. `shared_scope`, if set, is the name under which all secret keys (`sk_`) share
+    entries: the explicit opt-in of rule R1. Restricted keys (`rk_`) never share.
+    """
+
+    account: str
+    livemode: bool | None
+    fingerprint_secret: str
+    api_bases: frozenset[str]
+    shared_scope: str = ""
+
+
+class Planner:
+    """Plans requests; the same request is planned once per process and then remembered. Thread-safe."""
+
+    def __init__(self, identity: Identity, policy: Policy, *, events: bool) -> None:
+        self._identity = identity
+        self._bases = set(identity.api_bases)
+        self._policy = policy
+        self._events = events
+        self.plan = lru_cache(maxsize=_PLANS_KEPT)(self._plan)
+        self._fingerprint = lru_cache(maxsize=_PLANS_KEPT)(self._scope)
+
+    @property
+    def api_version(self) -> str:
+        """The Stripe-Version that a plain read asks for: the catalog's, which is the installed SDK's."""
+        return catalog.api_version()
+
+    def serve(self, api_base: str) -> None:
+        """Take another host for Stripe's API, because a client was made for it."""
+        if api_base not in self._bases:
+            self._bases.add(api_base)
+            # Requests to that host may have been planned as bypass before.
+            self.plan.cache_clear()
+
+    def namespaces(self, account: str | None, *, livemode: bool | None) -> tuple[str, ...]:
+        """Name the namespaces a change concerns: of an account (None: the operator's own), in one mode or all (None).
+
+        Empty when it is no concern of this cache: the other mode, or an account that cannot be one of Stripe's.
+        """
+        label = account or self._identity.account
+        served = (True, False) if self._identity.livemode is None else (self._identity.livemode,)
+        if not is_label(label):
+            return ()
+        return tuple(namespace_of(label, livemode=mode) for mode in served if livemode in {None, mode})
+
+    def namespace_of(self, request: Request) -> str | None:
+        """Name the namespace a request belongs to; None if its credential is of a mode that is not served."""
+        mode = livemode_of(request.credential)
+        if mode is None:
+            mode = bool(self._identity.livemode)
+        account = request.account or request.context.rpartition("/")[2] or None
+        return next(iter(self.namespaces(account, livemode=mode)), None)
+
+    def _plan(self, request: Request) -> Plan | Bypass:
+        parts = urlsplit(request.url)
+        pairs = query.parse(parts.query)
+        operation = catalog.match("get", parts.path)
+        rule = self._policy.rule(operation) if operation else None
+        namespace = self.namespace_of(request)
+        refusals = {
+            "method": request.method != "get",
+            "host": f"{parts.scheme}://{parts.netloc}" not in self._bases,
+            "unknown-path": operation is None,
+            "policy": rule is None,
+            "cursor": any(name.partition("[")[0] in _CURSORS for name, _ in pairs),
+            "namespace": namespace is None,
+        }
+        reason = next((reason for reason, applies in refusals.items() if applies), "")
+        if reason or operation is None or rule is None or namespace is None:
+            return Bypass(reason)
+        try:
+            placement = place(operation, parts.path, pairs)
+        except RequestError:
+            return Bypass("id")
+        variant = variant_of(
+            self._fingerprint(request.credential),
+            request.account,
+            request.context,
+            request.version,
+            f"{parts.scheme}://{parts.netloc}",
+            parts.path,
+            query.canonical(pairs),
+        )
+        fresh = rule.ttl_with_events if self._events else rule.ttl
+        return Plan(
+            Key.of(namespace, placement.record, variant),
+            rule.object_type,
+            Lifetimes(fresh, rule.stale_window, min(rule.memory_ttl, fresh), rule.redis_ttl),
+            placement.embeds,
+        )
+
+    def _scope(self, credential: str) -> str:
+        if self._identity.shared_scope and credential.startswith("sk_"):
+            return f"scope:{self._identity.shared_scope}"
+        return f"key:{fingerprint(credential, self._identity.fingerprint_secret)}"

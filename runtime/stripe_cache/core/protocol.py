@@ -1,0 +1,178 @@
+"""The order of steps that makes an acknowledged invalidation final (rules R2, R3 and the barrier of R4), over any tier.
+
+Each record has a generation, replaced by every invalidation. A reader that misses takes a lease: the generation and
+the namespace's invalidation counter, both read before the origin is asked. Its fill is accepted only under the same
+generation, so a slow fill loses against any invalidation in between, and against a flush or an eviction too, because
+a lost generation comes back as another one.
+
+An answer may embed other objects, known only once the origin has answered. Every stored value therefore carries the
+generation of each embedded record and counts only while all of them stand. Generations read after the answer leave a
+hole:
+    reader: miss, asks the origin       changer: changes customer C, invalidates C, done
+    reader: gets the OLD C inside its answer, reads C's generation (the new one), stores: dead data that looks alive
+The counter closes it. An invalidation first announces itself (started + 1), and a generation is settled with a number
+the counter had when it already stood. A fill is refused if an embedded generation's number is above the one the lease
+saw. While a generation is unsettled (new, or new again after an eviction that may have swallowed an invalidation), it
+is accepted only if the counter has not moved at all since the lease; the filler settles it, so that the next fill
+passes whatever the counter does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from stripe_cache.core.entry import Stored
+from stripe_cache.core.errors import TierError
+from stripe_cache.core.ports import NO_HOLD, Slot, Stamp, StoreOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stripe_cache.core.entry import Entry
+    from stripe_cache.core.key import Key
+    from stripe_cache.core.near import Witness
+    from stripe_cache.core.ports import Counter, HoldChange, State, Tier
+
+LEASE_TTL = 3600.0
+"""Seconds a record without entries is kept. Losing it earlier is safe; keeping it avoids refused fills."""
+
+HOLD_SECONDS = 900.0
+"""Seconds after which a write whose process died no longer keeps its records from being cached.
+
+Twice the SDK's longest write (80 s timeout, 2 retries, back-off) and 7 minutes of clock skew between processes.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to fill one slot of one tier with an answer whose origin call starts after this was taken."""
+
+    tier: Tier
+    key: Key
+    generation: str
+    counter: Counter
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value that every record it depends on still vouches for, at the time of the look."""
+
+    stored: Stored
+    generation: str
+
+
+class Filled(NamedTuple):
+    """What became of a fill, and the generations under which the embedded records were noted."""
+
+    outcome: StoreOutcome
+    generations: tuple[str, ...]
+
+
+def new_token() -> str:
+    """Return a word never used before: 72 random bits, drawn now (one drawn at import would repeat after SnapStart)."""
+    return secrets.token_urlsafe(9)
+
+
+def look(tier: Tier, keys: Sequence[Key]) -> list[Found | None]:
+    """Read slots of one namespace and drop those whose embedded records have moved on.
+
+    One round trip, and a second one only if a value with embedded records was found.
+    """
+    if not keys:
+        return []
+    namespace = keys[0].namespace
+    found: list[Found | None] = [
+        None if reading.stored is None or reading.generation is None else Found(reading.stored, reading.generation)
+        for reading in tier.read(namespace, [Slot(key.record, key) for key in keys])
+    ]
+    embedded = sorted({record for one in found if one for record in one.stored.entry.embeds})
+    if not embedded:
+        return found
+    standing = generations(tier, namespace, embedded)
+    return [one if one and is_vouched_for(one.stored, standing) else None for one in found]
+
+
+def generations(tier: Tier, namespace: str, records: Sequence[str]) -> dict[str, str | None]:
+    """Read the records' generations, in one round trip; None for an absent record."""
+    readings = tier.read(namespace, [Slot(record) for record in records])
+    return {record: reading.generation for record, reading in zip(records, readings, strict=True)}
+
+
+def is_vouched_for(stored: Stored, standing: dict[str, str | None]) -> bool:
+    """Tell whether every embedded record still has the generation noted at the fill; an absent one has not."""
+    noted = zip(stored.entry.embeds, stored.generations, strict=True)
+    return all(standing.get(record) == generation for record, generation in noted)
+
+
+def lease(tier: Tier, keys: Sequence[Key], now: float) -> list[Lease | None]:
+    """Take leases before asking the next tier or the origin; None for a record on which a write is in flight."""
+    if not keys:
+        return []
+    records = [key.record for key in keys]
+    states, counter = tier.touch(keys[0].namespace, records, new_token(), LEASE_TTL)
+    return [
+        None if is_held(state, now) else Lease(tier, key, state.generation, counter)
+        for key, state in zip(keys, states, strict=True)
+    ]
+
+
+def fill(held: Lease, entry: Entry, ttl: float, now: float, witness: Witness | None = None) -> Filled:
+    """Store the answer unless anything it consists of was, or may have been, invalidated since the lease."""
+    tier, namespace = held.tier, held.key.namespace
+    if not entry.embeds:
+        return Filled(tier.store(held.key, held.generation, Stored(entry, (), witness), ttl), ())
+    states, after = tier.touch(namespace, entry.embeds, new_token(), ttl)
+    unsettled = [
+        (record, state.generation) for record, state in zip(entry.embeds, states, strict=True) if not state.stamp
+    ]
+    if unsettled:
+        # The counter was read after these generations stood: whatever invalidation it does not include yet will still
+        # replace them.
+        tier.settle(namespace, unsettled, Stamp(after.epoch, after.started))
+    if not all(_is_older_than_lease(state, held.counter, after, now) for state in states):
+        return Filled(StoreOutcome.REFUSED, ())
+    vouched = tuple(state.generation for state in states)
+    return Filled(tier.store(held.key, held.generation, Stored(entry, vouched, witness), ttl), vouched)
+
+
+def _is_older_than_lease(state: State, leased: Counter, after: Counter, now: float) -> bool:
+    """Tell whether the record's last invalidation certainly was announced before the lease was taken."""
+    if is_held(state, now):
+        return False
+    if state.stamp is None:
+        return (after.epoch, after.started) == (leased.epoch, leased.started)
+    if state.stamp.epoch == leased.epoch:
+        return state.stamp.number <= leased.started
+    # Two epochs. If the lease's is still the current one, the stamp's is older, so the generation stood before the
+    # lease.
+    return after.epoch == leased.epoch
+
+
+def is_held(state: State, now: float) -> bool:
+    """Tell whether a write on this record may still be in flight."""
+    return bool(state.holds) and any(float(hold.rpartition("@")[2]) > now for hold in state.holds)
+
+
+def new_hold(now: float) -> str:
+    """Name the hold of a write that starts now."""
+    return f"{new_token()}@{int(now + HOLD_SECONDS)}"
+
+
+def invalidate(tier: Tier, namespace: str, records: Sequence[str], change: HoldChange = NO_HOLD) -> None:
+    """Void the records in this tier; from its return on, nothing whose origin call started before it is served.
+
+    The order of the steps matters. Announce first, so that a fill of an answer that embeds one of these records, and
+    that read the counter before us, is refused from now on. Then void. Then count it as finished: memory tiers
+    elsewhere watch that number. Were they to watch the first one, a process could see it move, compare generations
+    before they are replaced, find nothing changed, and trust its copy until the next invalidation. Settling comes
+    last and only spares refused fills.
+    """
+    tier.count(namespace, started=1)
+    token = new_token()
+    present = tier.void(namespace, records, token, change)
+    after = tier.count(namespace, finished=1)
+    with contextlib.suppress(TierError):
+        tier.settle(namespace, [(record, token) for record in present], Stamp(after.epoch, after.started))

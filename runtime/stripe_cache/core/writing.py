@@ -1,0 +1,112 @@
+"""Writes through the client: what they touch is void before they are sent and again after the answer (rule R4).
+
+The first void also puts a hold on the records: while it stands, nobody may cache them. Two voids alone would leave a
+writer that dies between them: a reader that fetched the old object during the write would keep it. A hold outlives
+its writer by minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from stripe_cache.core import catalog, protocol, query
+from stripe_cache.core.errors import InvalidationError, RequestError
+from stripe_cache.core.ports import HoldChange
+from stripe_cache.core.writes import is_read_only, touched_after, touched_before
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stripe_cache.core.catalog import Operation
+    from stripe_cache.core.clock import Clock
+    from stripe_cache.core.invalidator import Invalidator
+    from stripe_cache.core.query import Pair
+
+log = logging.getLogger("stripe_cache")
+
+
+class Write:
+    """One write under way.
+
+    Nothing here raises: a sick cache must not make a write fail, nor look as if it had failed.
+    """
+
+    def __init__(self, invalidator: Invalidator, namespace: str, method: str, url: str, form: Any) -> None:
+        self._invalidator = invalidator
+        self._namespace = namespace
+        self._path = urlsplit(url).path
+        self._operation: Operation | None = catalog.match(method, self._path)
+        self._pairs = _pairs_of(form)
+        self._before = touched_before(self._operation, self._path, self._pairs)
+        self._hold = ""
+        self._lock = Lock()
+        self._ended = False
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the request only asks something."""
+        return is_read_only(self._operation, self._path)
+
+    def begin(self, now: float) -> None:
+        """Void what the write is known to touch, and hold it; nothing after the end.
+
+        A cancelled caller may `end` the write on another thread while this still runs or waits for a thread to run on.
+        """
+        with self._lock:
+            if not self._ended:
+                self._hold = protocol.new_hold(now)
+                self._void(self._before, HoldChange(add=self._hold))
+
+    def end(self, body: bytes | str | None) -> None:
+        """Void it again, with whatever the answer says was touched besides; `body` is None if no answer came."""
+        after = touched_after(self._operation, self._path, self._pairs, _object_of(body))
+        with self._lock:
+            self._ended = True
+            self._void(sorted({*self._before, *after}), HoldChange(remove=self._hold))
+
+    def _void(self, records: Sequence[str], change: HoldChange) -> None:
+        try:
+            self._invalidator.invalidate(self._namespace, records, change)
+        except InvalidationError as error:
+            # The tiers that missed it are not read by this process until they have been told (debts.py). Other
+            # processes may see the old value until Stripe's event arrives or its TTL ends.
+            log.warning("a write could not be told to every tier: %s", ", ".join(error.failed))
+
+
+@contextmanager
+def writing(write: Write, clock: Clock) -> Iterator[list[bytes | str]]:
+    """Wrap the sending of a write; the caller appends the answer's body to the list it is given."""
+    answered: list[bytes | str] = []
+    write.begin(clock.now())
+    try:
+        yield answered
+    finally:
+        # Also after an error or a timeout: Stripe may have done it all the same.
+        write.end(answered[0] if answered else None)
+
+
+def _pairs_of(form: Any) -> tuple[Pair, ...]:
+    if isinstance(form, bytes):
+        form = form.decode("utf-8", "replace")
+    if not isinstance(form, str) or not form:
+        return ()
+    if not form.lstrip().startswith("{"):
+        return query.parse(form)
+    try:
+        decoded = json.loads(form)
+        return query.encode(decoded) if isinstance(decoded, dict) else ()
+    except (ValueError, RequestError, RecursionError):
+        return ()
+
+
+def _object_of(body: bytes | str | None) -> dict[str, Any] | None:
+    try:
+        decoded = json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        return None
+    return decoded if isinstance(decoded, dict) else None

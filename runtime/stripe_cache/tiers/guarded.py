@@ -1,0 +1,120 @@
+"""A guard around any tier: a failed read is a miss, failures are counted, and a sick tier is left alone for a while."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from stripe_cache.core.breaker import Breaker
+from stripe_cache.core.errors import ConfigurationError, TierError
+from stripe_cache.core.metrics import TIER_ERROR, TIER_OPEN
+from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stripe_cache.core.clock import Clock
+    from stripe_cache.core.entry import Stored
+    from stripe_cache.core.key import Key
+    from stripe_cache.core.ports import Claim, Meter, Slot, Stamp, State, StoreOutcome, Tier
+
+Asked = ParamSpec("Asked")
+Told = TypeVar("Told")
+
+log = logging.getLogger("stripe_cache")
+
+
+class GuardedTier:
+    """Another tier, made safe to ask.
+
+    `read` never raises: a failure is a miss. The other steps raise TierError, whatever the tier raised, and without
+    asking it while the breaker is open; only an invalidation (`void`, `count` with a number) is always tried, because
+    nobody may be told it is done when it is not. `deadline` (seconds) is what one step may take: the tier's own
+    client enforces it on the wire, the guard counts a step that took longer as a failure although its answer is used.
+    """
+
+    def __init__(self, tier: Tier, deadline: float, clock: Clock, meter: Meter) -> None:
+        self.name = tier.name
+        self._tier = tier
+        self._deadline = deadline
+        self._clock = clock
+        self._meter = meter
+        self._breaker = Breaker(clock)
+        self._complained = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the tier is being left alone."""
+        return self._breaker.is_open
+
+    def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
+        """Read, or find nothing."""
+        try:
+            return self._ask(self._tier.read, namespace, slots)
+        except TierError:
+            return [Reading(None, None)] * len(slots)
+
+    def touch(self, namespace: str, records: Sequence[str], token: str, ttl: float) -> tuple[list[State], Counter]:
+        """Touch, or raise TierError."""
+        return self._ask(self._tier.touch, namespace, records, token, ttl)
+
+    def settle(self, namespace: str, generations: Sequence[tuple[str, str]], stamp: Stamp) -> None:
+        """Settle, or raise TierError."""
+        self._ask(self._tier.settle, namespace, generations, stamp)
+
+    def store(self, key: Key, generation: str, stored: Stored, ttl: float) -> StoreOutcome:
+        """Store, or raise TierError."""
+        return self._ask(self._tier.store, key, generation, stored, ttl)
+
+    def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange = NO_HOLD) -> list[str]:
+        """Void, or raise TierError; tried even while the breaker is open."""
+        return self._insist(self._tier.void, namespace, records, token, change)
+
+    def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
+        """Count, or raise TierError; an addition is tried even while the breaker is open."""
+        send = self._insist if started or finished else self._ask
+        return send(self._tier.count, namespace, started=started, finished=finished)
+
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        """Claim, or raise TierError."""
+        return self._ask(self._tier.claim, key, generation, token, seconds)
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        """Release, or raise TierError."""
+        self._ask(self._tier.release, key, generation, token, seconds)
+
+    def _ask(self, step: Callable[Asked, Told], *arguments: Asked.args, **options: Asked.kwargs) -> Told:
+        if not self._breaker.admits():
+            raise TierError(f"{self.name}: left alone after failures")
+        return self._insist(step, *arguments, **options)
+
+    def _insist(self, step: Callable[Asked, Told], *arguments: Asked.args, **options: Asked.kwargs) -> Told:
+        began = self._clock.monotonic()
+        try:
+            told = step(*arguments, **options)
+        except Exception as error:
+            self._failed(error, began)
+            if isinstance(error, TierError):
+                raise
+            raise TierError(
+                f"{self.name}: {error}" if isinstance(error, ConfigurationError) else repr(error)
+            ) from error
+        if self._clock.monotonic() - began > self._deadline:
+            self._meter.count(TIER_ERROR, tier=self.name)
+            self._open(was_slow=True)
+        else:
+            self._breaker.succeeded()
+        return told
+
+    def _failed(self, error: Exception, began: float) -> None:
+        self._meter.count(TIER_ERROR, tier=self.name)
+        # A wrong table or URL will not mend itself: say it once, at the level of an error, and not at every call.
+        if isinstance(error, ConfigurationError) and not self._complained:
+            self._complained = True
+            log.error("the %s tier is out of use: %s", self.name, error)
+        self._open(was_slow=self._clock.monotonic() - began > self._deadline / 2)
+
+    def _open(self, *, was_slow: bool) -> None:
+        if self._breaker.failed(was_slow=was_slow):
+            self._meter.count(TIER_OPEN, tier=self.name)
+            log.warning("the %s tier is left alone for a while", self.name)

@@ -1,0 +1,307 @@
+"""The Redis tier: one hash per record, so that a record is one slot of a cluster and every step on it is one command.
+
+    sc1:{namespace|record}   g   generation
+                             s   stamp, "epoch:number"; absent while unsettled
+                             h   holds, comma-separated; absent when there are none
+                             v<variant>   a value, see codec.py
+                             c<variant>   who is asking the origin for it, and until when
+    sc1:{namespace|#}        e, n, d   the namespace's counter: epoch, started, finished
+
+Every key has a TTL. Scripts declare their one key, use no command that ElastiCache Serverless refuses, and are sent
+by digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+import redis
+
+from stripe_cache.core.errors import CorruptEntryError, TierError
+from stripe_cache.core.metrics import CORRUPT_ENTRY
+from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
+from stripe_cache.core.protocol import new_token
+from stripe_cache.tiers import codec
+from stripe_cache.tiers.redis_wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stripe_cache.core.entry import Stored
+    from stripe_cache.core.key import Key
+    from stripe_cache.core.ports import HoldChange, Meter, Slot
+
+PREFIX = "sc1"
+COUNTER_TTL = 30 * 86400
+"""Seconds the counter outlives its last use.
+
+Losing it begins a new epoch, which is safe and refuses fills in flight.
+"""
+
+
+class Script:
+    """A Lua script of one key with its digest."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+_LIVE_AT_LEAST = """
+local function live(seconds)
+  if redis.call('TTL', KEYS[1]) < seconds then redis.call('EXPIRE', KEYS[1], seconds) end
+end
+"""
+
+TOUCH = Script(
+    _LIVE_AT_LEAST
+    + """
+redis.call('HSETNX', KEYS[1], 'g', ARGV[1])
+live(tonumber(ARGV[2]))
+return redis.call('HMGET', KEYS[1], 'g', 's', 'h')
+"""
+)
+SETTLE = Script(
+    """
+if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
+return redis.call('HSETNX', KEYS[1], 's', ARGV[2])
+"""
+)
+STORE = Script(
+    _LIVE_AT_LEAST
+    + """
+if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+live(tonumber(ARGV[4]))
+return 1
+"""
+)
+# ARGV: token, hold to add, hold to remove, seconds to live.
+VOID = Script(
+    """
+if ARGV[2] == '' and redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local kept = {}
+for hold in string.gmatch(redis.call('HGET', KEYS[1], 'h') or '', '[^,]+') do
+  if hold ~= ARGV[3] and hold ~= ARGV[2] then kept[#kept + 1] = hold end
+end
+if ARGV[2] ~= '' then kept[#kept + 1] = ARGV[2] end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'g', ARGV[1])
+if #kept > 0 then redis.call('HSET', KEYS[1], 'h', table.concat(kept, ',')) end
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return 1
+"""
+)
+COUNT = Script(
+    """
+if redis.call('HSETNX', KEYS[1], 'e', ARGV[1]) == 1 then redis.call('HSET', KEYS[1], 'n', 0, 'd', 0) end
+if ARGV[2] ~= '0' then redis.call('HINCRBY', KEYS[1], 'n', ARGV[2]) end
+if ARGV[3] ~= '0' then redis.call('HINCRBY', KEYS[1], 'd', ARGV[3]) end
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return redis.call('HMGET', KEYS[1], 'e', 'n', 'd')
+"""
+)
+# ARGV: generation, field, token, milliseconds. A claim is "+<until> <token>", a notice "!<until> <token>".
+CLAIM = Script(
+    """
+if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 'gone' end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local kind, ends = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '^(.)(%d+)')
+if kind and tonumber(ends) > now then return kind == '+' and 'taken' or 'alone' end
+redis.call('HSET', KEYS[1], ARGV[2], string.format('+%.0f %s', now + ARGV[4], ARGV[3]))
+return 'mine'
+"""
+)
+RELEASE = Script(
+    """
+if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
+local held = redis.call('HGET', KEYS[1], ARGV[2]) or ''
+if string.match(held, ' (.*)$') ~= ARGV[3] then return 0 end
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[2], string.format('!%.0f %s', time[1] * 1000 + ARGV[4], ARGV[3]))
+return 1
+"""
+)
+VOID_TTL = 2 * 3600
+
+
+class Commands(Protocol):
+    """What the tier needs of a Redis client; the plain and the cluster client of redis-py both have it."""
+
+    def execute_command(self, *args: Any) -> Any:
+        """Send one command and return its reply."""
+        ...
+
+    def pipeline(self, *, transaction: bool) -> Any:
+        """Start a batch of commands that are sent together."""
+        ...
+
+
+class RedisTier:
+    """Keeps entries in Redis or Valkey, single node or cluster. Thread-safe as its client is.
+
+    `connect` makes the client on first use; the client returns bytes and carries its own deadlines.
+    """
+
+    name = "redis"
+
+    def __init__(self, connect: Callable[[], Commands], meter: Meter) -> None:
+        self._connect = connect
+        self._connected: Commands | Wire | None = None
+        self._meter = meter
+
+    def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
+        """Read with one HMGET per slot, all in one round trip."""
+        commands = [
+            ("HMGET", record_key(namespace, record), "g", *((f"v{key.variant}",) if key else ()))
+            for record, key in slots
+        ]
+        readings = []
+        for (_, key), fields in zip(slots, self._send(commands), strict=True):
+            generation = fields[0].decode() if fields[0] is not None else None
+            stored = self._decode(fields[1], key) if key and generation is not None else None
+            readings.append(Reading(generation, stored))
+        return readings
+
+    def touch(self, namespace: str, records: Sequence[str], token: str, ttl: float) -> tuple[list[State], Counter]:
+        """Run one script per record, then the counter's.
+
+        On a single node all go in one round trip, executed in order.
+        """
+        touches = [_call(TOUCH, record_key(namespace, record), token, int(ttl)) for record in records]
+        replies = self._send([*touches, self._counting(namespace, 0, 0)], in_order=True)
+        states = [_state(fields) for fields in replies[:-1]]
+        return states, _counter(replies[-1])
+
+    def settle(self, namespace: str, generations: Sequence[tuple[str, str]], stamp: Stamp) -> None:
+        """Stamp generations that still stand unsettled."""
+        text = f"{stamp.epoch}:{stamp.number}"
+        self._send([_call(SETTLE, record_key(namespace, record), given, text) for record, given in generations])
+
+    def store(self, key: Key, generation: str, stored: Stored, ttl: float) -> StoreOutcome:
+        """Store in one script."""
+        raw = codec.encode(stored, key.binding)
+        place = record_key(key.namespace, key.record)
+        (kept,) = self._send([_call(STORE, place, generation, f"v{key.variant}", raw, max(1, int(ttl)))])
+        return StoreOutcome.STORED if kept else StoreOutcome.REFUSED
+
+    def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
+        """Void in one script per record, all in one round trip."""
+        replies = self._send(
+            [
+                _call(VOID, record_key(namespace, record), token, change.add, change.remove, VOID_TTL)
+                for record in records
+            ]
+        )
+        return [record for record, present in zip(records, replies, strict=True) if present]
+
+    def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
+        """Add to the counter in one script."""
+        (reply,) = self._send([self._counting(namespace, started, finished)])
+        return _counter(reply)
+
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        """Claim in one script, by the server's clock; the claim goes with the record when that is voided."""
+        place, field = record_key(key.namespace, key.record), f"c{key.variant}"
+        (reply,) = self._send([_call(CLAIM, place, generation, field, token, int(seconds * 1000))])
+        return Claim(reply.decode())
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        """Turn the claim into a notice in one script."""
+        place, field = record_key(key.namespace, key.record), f"c{key.variant}"
+        self._send([_call(RELEASE, place, generation, field, token, int(seconds * 1000))])
+
+    def _counting(self, namespace: str, started: int, finished: int) -> tuple[Any, ...]:
+        return _call(COUNT, record_key(namespace, "#"), new_token(), started, finished, COUNTER_TTL)
+
+    def _decode(self, raw: bytes | None, key: Key) -> Stored | None:
+        if raw is None:
+            return None
+        try:
+            return codec.decode(raw, key.binding)
+        except CorruptEntryError:
+            self._meter.count(CORRUPT_ENTRY, tier=self.name)
+            return None
+
+    def _send(self, commands: Sequence[tuple[Any, ...]], *, in_order: bool = False) -> list[Any]:
+        """Send the commands in one round trip; a script the server does not know is sent in full, once."""
+        if not commands:
+            return []
+        try:
+            return self._exchange(commands, in_order=in_order)
+        except redis.RedisError as error:
+            raise TierError(f"redis: {type(error).__name__}: {error}") from error
+        except OSError as error:
+            raise TierError(f"redis: {type(error).__name__}") from error
+
+    def _exchange(self, commands: Sequence[tuple[Any, ...]], *, in_order: bool) -> list[Any]:
+        if len(commands) == 1:
+            return [self._send_one(commands[0])]
+        # A cluster pipeline goes to all nodes at once, in no order across them.
+        replies = [] if in_order and isinstance(self._client(), redis.RedisCluster) else self._send_batch(commands)
+        unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
+        if in_order and (not replies or any(unknown)):
+            # Sending only the unknown ones again would run them after their successors. All are repeatable.
+            return [self._send_one(command) for command in commands]
+        return [
+            self._send_one(command) if again else _raised(reply)
+            for command, reply, again in zip(commands, replies, unknown, strict=True)
+        ]
+
+    def _client(self) -> Commands | Wire:
+        # A cluster client connects when it is made. Two threads may both make one; either serves.
+        if self._connected is None:
+            client = self._connect()
+            self._connected = Wire(client.connection_pool) if type(client) is redis.Redis else client
+        return self._connected
+
+    def _send_batch(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        lines = [_by_digest(command) for command in commands]
+        client = self._client()
+        if isinstance(client, Wire):
+            return client.exchange(lines)
+        pipeline = client.pipeline(transaction=False)
+        for line in lines:
+            pipeline.execute_command(*line)
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        return replies
+
+    def _send_one(self, command: tuple[Any, ...]) -> Any:
+        try:
+            return self._client().execute_command(*_by_digest(command))
+        except redis.exceptions.NoScriptError:
+            script, *arguments = command
+            return self._client().execute_command("EVAL", script.source, 1, *arguments)
+
+
+def record_key(namespace: str, record: str) -> str:
+    """Return the Redis key of a record; the braces make it one hash slot in a cluster."""
+    return f"{PREFIX}:{{{namespace}|{record}}}"
+
+
+def _by_digest(command: tuple[Any, ...]) -> tuple[Any, ...]:
+    name, *arguments = command
+    return ("EVALSHA", name.digest, 1, *arguments) if isinstance(name, Script) else command
+
+
+def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:
+    return (script, key, *arguments)
+
+
+def _raised(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _state(fields: list[bytes | None]) -> State:
+    generation, stamp, holds = (field.decode() if field is not None else "" for field in fields)
+    epoch, _, number = stamp.rpartition(":")
+    return State(generation, Stamp(epoch, int(number)) if stamp else None, tuple(holds.split(",")) if holds else ())
+
+
+def _counter(fields: list[bytes]) -> Counter:
+    epoch, started, finished = fields
+    return Counter(epoch.decode(), int(started), int(finished))

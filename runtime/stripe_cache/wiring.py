@@ -1,0 +1,86 @@
+"""The composition root: from Settings to an Engine. Nothing connects here; clients are made on first use."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from stripe_cache.core.clock import SystemClock
+from stripe_cache.core.debts import Debts
+from stripe_cache.core.engine import Engine
+from stripe_cache.core.invalidator import Invalidator
+from stripe_cache.core.lookup import Lookup, Tiers
+from stripe_cache.core.near import Near
+from stripe_cache.core.plan import Identity, Planner
+from stripe_cache.core.policy import Policy
+from stripe_cache.core.ports import NullMeter
+from stripe_cache.core.read_through import ReadThrough
+from stripe_cache.settings import STRIPE_API
+from stripe_cache.tiers import redis_url
+from stripe_cache.tiers.guarded import GuardedTier
+from stripe_cache.tiers.memory import MemoryTier
+
+if TYPE_CHECKING:
+    from stripe_cache.core.clock import Clock
+    from stripe_cache.core.ports import Meter, Tier
+    from stripe_cache.settings import Settings
+
+_STEPS = 3
+"""Round trips that one step of a tier may consist of (cluster pipelines, batches of DynamoDB writes)."""
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    meter: Meter | None = None,
+    shared: tuple[Tier, ...] | None = None,
+) -> Engine:
+    """Put an engine together; `shared` replaces the tiers that the settings name.
+
+    Raises SettingError and PolicyError; nothing is reachable or not yet.
+    """
+    clock = clock or SystemClock()
+    meter = meter or NullMeter()
+    policy = Policy.default().with_overrides(settings.policy)
+    tiers = Tiers(
+        memory=MemoryTier(settings.memory_max_bytes, clock) if settings.memory_max_bytes else None,
+        shared=shared_tiers(settings, clock, meter) if shared is None else shared,
+    )
+    identity = Identity(
+        account=settings.namespace,
+        livemode=settings.livemode,
+        fingerprint_secret=settings.fingerprint_secret or settings.namespace,
+        api_bases=frozenset({STRIPE_API, settings.api_base}),
+        shared_scope=settings.shared_scope,
+    )
+    near, debts = Near(settings.memory_max_lag, clock), Debts()
+    lookup = Lookup(tiers, near, debts, clock, meter)
+    reads = ReadThrough(lookup, clock, meter, max_body_bytes=settings.max_body_bytes, shared=bool(tiers.shared))
+    invalidator = Invalidator(tiers, debts, meter)
+    return Engine(Planner(identity, policy, events=settings.events), reads, invalidator, near, clock, meter)
+
+
+def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, ...]:
+    """Make the shared tiers that the settings name, each behind its guard, nearest first."""
+    tiers: list[Tier] = []
+    if settings.redis_url:
+        from stripe_cache.tiers.redis import RedisTier
+        from stripe_cache.tiers.redis_connection import connect
+
+        address = redis_url.parse(settings.redis_url)
+        redis_tier = RedisTier(partial(connect, address, settings.redis_timeout), meter)
+        tiers.append(GuardedTier(redis_tier, settings.redis_timeout * _STEPS, clock, meter))
+    if settings.table:
+        from stripe_cache.tiers.dynamodb import DynamoDBTier
+
+        table = DynamoDBTier(partial(_connect_dynamodb, settings.dynamodb_timeout), settings.table, clock, meter)
+        tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter))
+    return tuple(tiers)
+
+
+def _connect_dynamodb(timeout: float) -> Any:
+    # Imported here: boto3 takes 120 ms, and a process whose reads all hit Redis never needs it.
+    from stripe_cache.tiers.dynamodb_connection import connect
+
+    return connect(timeout)

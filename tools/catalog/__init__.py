@@ -1,0 +1,1 @@
+"""Derives what stripe-cache knows about Stripe from the source of the installed stripe SDK."""
