@@ -102,10 +102,10 @@ def test_a_read_is_one_command_and_many_reads_are_one_round_trip(
     assert {name: count for name, count in spent.items() if count} == {"hmget": 1}
 
     sends = []
-    connection = tier._client().connection_pool.get_connection()  # type: ignore[attr-defined]
+    connection = tier._table._client().connection_pool.get_connection()  # type: ignore[attr-defined]
     send = connection.send_packed_command
     connection.send_packed_command = lambda *given, **options: (sends.append(given), send(*given, **options))
-    tier._client().connection_pool.release(connection)  # type: ignore[attr-defined]
+    tier._table._client().connection_pool.release(connection)  # type: ignore[attr-defined]
     tier.read(namespace, [Slot(f"cus_{number}", key_of(namespace, f"cus_{number}")) for number in range(30)])
     assert len(sends) == 1
 
