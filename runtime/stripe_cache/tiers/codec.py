@@ -107,4 +107,4 @@ def _pairs(raw: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(0, int(seconds * 1000))
+    return max(0, round(seconds * 1000))
