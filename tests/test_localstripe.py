@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import stripe
-from world import PATIENT
+from world import PATIENT, status_of
 
 from local.localstripe import Localstripe
 from stripe_cache import Settings, StripeCache
@@ -55,7 +55,7 @@ def test_every_read_equals_the_uncached_clients_before_and_after_every_write(
         "subscriptions": lambda client: client.v1.subscriptions.list({"customer": made["customer"]}),
         "invoices": lambda client: client.v1.invoices.list({"customer": made["customer"]}),
     }
-    price: Any = {"amount": 900, "currency": "usd", "interval": "month"}
+    price: Any = {"amount": 0, "currency": "usd", "interval": "month"}
     writes: list[tuple[str, Callable[[], Any]]] = [
         ("customer", lambda: cached.v1.customers.create({"email": "ada@example.com"})),
         ("product", lambda: cached.v1.products.create({"name": "Team"})),
@@ -65,7 +65,8 @@ def test_every_read_equals_the_uncached_clients_before_and_after_every_write(
             lambda: cached.v1.subscriptions.create({"customer": made["customer"], "items": [{"plan": plan}]}),
         ),
         ("customer", lambda: cached.v1.customers.update(made["customer"], {"name": "Ada", "metadata": {"a": "b"}})),
-        ("product", lambda: cached.v1.products.update(made["product"], {"name": "Business"})),
+        # Not its name: localstripe copies that into plans, as API versions before 2018-02-05 did.
+        ("product", lambda: cached.v1.products.update(made["product"], {"metadata": {"a": "b"}})),
         ("subscription", lambda: cached.v1.subscriptions.update(made["subscription"], {"metadata": {"a": "b"}})),
         ("subscription", lambda: cached.v1.subscriptions.cancel(made["subscription"])),
         ("customer", lambda: cached.v1.customers.update(made["customer"], {"name": "Grace"})),
@@ -74,6 +75,7 @@ def test_every_read_equals_the_uncached_clients_before_and_after_every_write(
     compared = hits = 0
     for name, write in writes:
         try:
+            # Free, because localstripe wants a payment method for anything else.
             made[name] = write().id
         except stripe.InvalidRequestError as refused:
             # A second opinion may know less than we ask; what it refuses changes nothing, and is no proof either.
@@ -83,11 +85,15 @@ def test_every_read_equals_the_uncached_clients_before_and_after_every_write(
             expected = plain_or_error(read, plain)
             for _ in range(2):
                 answer = plain_or_error(read, cached)
-                assert answer == expected
+                assert as_json(answer) == as_json(expected), name
                 compared += 1
-                hits += "hit" in getattr(answer, "last_response", None).headers.get("cache-status", "") if hasattr(answer, "last_response") else 0
+                hits += not isinstance(answer, tuple) and "hit" in status_of(answer)
     assert compared > 60
     assert hits > compared / 3
+
+
+def as_json(answer: Any) -> Any:
+    return answer if isinstance(answer, tuple) else answer.to_dict()
 
 
 def plain_or_error(read: Callable[[stripe.StripeClient], Any], client: stripe.StripeClient) -> Any:
