@@ -170,7 +170,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
 async def until(holds: Callable[[], bool], *tasks: asyncio.Task[Any], seconds: float = 30.0) -> None:
     """Let other coroutines run until something holds that no asyncio event tells of; fails if a task ends before."""
     deadline = time.monotonic() + seconds
-    while not holds():  # noqa: ASYNC110 (what is waited for happens on other threads, inside the code under test)
+    while not holds():
         for task in tasks:
             if task.done():
                 raise AssertionError(f"ended early: {task.exception()!r}")

@@ -124,9 +124,7 @@ def test_a_slow_tier_does_not_stop_a_ticking_coroutine(
 
 
 @pytest.mark.parametrize("who", [0, 1], ids=["leader", "follower"])
-def test_a_cancelled_caller_does_not_take_the_others_with_it(
-    world: World, customer: str, tap: Tap, who: int
-) -> None:
+def test_a_cancelled_caller_does_not_take_the_others_with_it(world: World, customer: str, tap: Tap, who: int) -> None:
     async def work(client: stripe.StripeClient) -> Any:
         tap.gate.clear()
         flights = cache.engine.reads._flights._flights

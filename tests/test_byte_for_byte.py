@@ -7,14 +7,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes import FakeClock
-from world import World
 
 from stripe_cache.core import catalog
 from stripe_cache.core.plan import Plan, Request
 from stripe_cache.core.policy import Policy
 
 if TYPE_CHECKING:
+    from fakes import FakeClock
+    from world import World
+
     from stripe_cache import StripeCache
     from stripe_cache.core.catalog import Operation
 
@@ -103,7 +104,9 @@ def targets(world: World) -> list[str]:
     return found
 
 
-def test_what_every_tier_answers_is_what_the_origin_answered(world: World, targets: list[str], clock: FakeClock) -> None:
+def test_what_every_tier_answers_is_what_the_origin_answered(
+    world: World, targets: list[str], clock: FakeClock
+) -> None:
     key = world.key()
     assert len(targets) >= 60
     writer = world.cache(clock=clock)
@@ -117,8 +120,12 @@ def test_what_every_tier_answers_is_what_the_origin_answered(world: World, targe
         answers = reader.get_many(stored, api_key=key)
         elsewhere = [target for target, answer in zip(stored, answers, strict=True) if answer.status.tier != tiers[0]]
         # The policy keeps a few types out of memory.
-        assert elsewhere == [target for target in stored if tiers == ("memory",) and memory_ttl(writer, target, key) == 0]
+        assert elsewhere == [
+            target for target in stored if tiers == ("memory",) and memory_ttl(writer, target, key) == 0
+        ]
         for target, answer in zip(stored, answers, strict=True):
             assert answer.body == origin[target], target
             assert answer.http_status == 200
-            assert answer.headers["request-id"] == {n.lower(): v for n, v in first[target].headers.items()}["request-id"]
+            assert (
+                answer.headers["request-id"] == {n.lower(): v for n, v in first[target].headers.items()}["request-id"]
+            )

@@ -26,7 +26,7 @@ def server() -> Iterator[Localstripe]:
 
 @pytest.fixture
 def clients(server: Localstripe, valkey: Valkey) -> Iterator[tuple[stripe.StripeClient, stripe.StripeClient]]:
-    """The cached client and the plain one, with the same key."""
+    """Yield the cached client and the plain one, with the same key."""
     account = f"acct_{uuid.uuid4().hex[:12]}"
     settings = Settings(
         namespace=account, redis_url=valkey.url, api_base=server.url, events=True, memory_max_lag=0.0, **PATIENT

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 import stripe
+from hishel import SqliteStorage
 from hishel.requests import CacheAdapter
 from requests_cache import CachedSession
-
-from hishel import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,8 +16,6 @@ from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.wiring import shared_tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tap import Tap
 
     from stripe_cache import StripeCache
@@ -100,12 +98,9 @@ def test_nothing_is_cached_while_a_write_is_in_flight(world: World, customer: st
 
     async def main() -> None:
         tap.gate.clear()
-        write = asyncio.create_task(
-            asyncio.to_thread(writer.v1.customers.update, customer, {"name": "New"})
-        )
+        write = asyncio.create_task(asyncio.to_thread(writer.v1.customers.update, customer, {"name": "New"}))
         await until(lambda: len(tap.seen) == 1, write)
-        for _ in range(2):
-            asked.append(status_of(await asyncio.to_thread(reader.v1.customers.retrieve, customer)))
+        asked.extend([status_of(await asyncio.to_thread(reader.v1.customers.retrieve, customer)) for _ in range(2)])
         tap.gate.set()
         await write
 

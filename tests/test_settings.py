@@ -77,7 +77,10 @@ def test_a_policy_that_is_no_object_is_refused(tmp_path: Path, value: str) -> No
 
 @pytest.mark.parametrize(
     ("variable", "hint"),
-    [("STRIPE_CACHE_NAMESPCE", "did you mean STRIPE_CACHE_NAMESPACE"), ("STRIPE_CACHE_Q", "known are STRIPE_CACHE_API_BASE, ")],
+    [
+        ("STRIPE_CACHE_NAMESPCE", "did you mean STRIPE_CACHE_NAMESPACE"),
+        ("STRIPE_CACHE_Q", "known are STRIPE_CACHE_API_BASE, "),
+    ],
 )
 def test_an_unknown_variable_is_named_with_the_nearest_known_one(variable: str, hint: str) -> None:
     with pytest.raises(SettingError, match=f"{variable} is no setting: {hint}"):

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from fakes import FakeClock
 
 from stripe_cache.core.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker
+
+if TYPE_CHECKING:
+    from fakes import FakeClock
 
 
 @pytest.fixture

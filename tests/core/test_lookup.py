@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class Process:
     """An engine over two shared tiers that outlive it, and an origin that counts its calls."""
 
-    def __init__(self, tiers: dict[str, FaultyTier], clock: FakeClock, meter: RecordingMeter, **options: object) -> None:
+    def __init__(
+        self, tiers: dict[str, FaultyTier], clock: FakeClock, meter: RecordingMeter, **options: object
+    ) -> None:
         guarded = tuple(GuardedTier(tier, 60.0, clock, meter) for tier in tiers.values())
         settings = replace(Settings(namespace="acct_1", events=True), **options)  # type: ignore[arg-type]
         self.engine: Engine = build(settings, clock=clock, meter=meter, shared=guarded)

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
@@ -13,6 +12,9 @@ from stripe._encode import _api_encode
 
 from stripe_cache.core.errors import RequestError
 from stripe_cache.core.query import canonical, encode, parse
+
+if TYPE_CHECKING:
+    import random
 
 names = st.text("abcxyz_", min_size=1, max_size=6)
 words = st.text(min_size=0, max_size=8).filter(lambda text: text.isprintable())

@@ -61,7 +61,12 @@ def test_the_header_lies_where_the_format_says() -> None:
     assert golden[:4] == b"SC\x01\x00"
     assert int.from_bytes(golden[4:8], "big") == zlib.crc32(golden[8:])
     assert golden[8:24] == BINDING
-    assert struct.unpack(">QQQHIII", golden[24:62])[:4] == (1_700_000_000_125, 1_700_003_600_125, 1_700_007_200_125, 200)
+    assert struct.unpack(">QQQHIII", golden[24:62])[:4] == (
+        1_700_000_000_125,
+        1_700_003_600_125,
+        1_700_007_200_125,
+        200,
+    )
 
 
 @given(stored(), st.binary(min_size=16, max_size=16))

@@ -30,7 +30,12 @@ def presigned(extra: str, at: datetime) -> str:
     """Sign the same request by botocore's own presigner, as AWS's examples do."""
     credentials = Credentials("AKIDEXAMPLE", "secret-example", "session/token+example=")
     signer = RequestSigner(
-        ServiceId("elasticache"), "eu-west-1", "elasticache", "v4", credentials, get_session().get_component("event_emitter")
+        ServiceId("elasticache"),
+        "eu-west-1",
+        "elasticache",
+        "v4",
+        credentials,
+        get_session().get_component("event_emitter"),
     )
     request: dict[str, Any] = {
         "method": "GET",
