@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter as Tally
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stripe_cache.core.entry import Entry, Stored
 from stripe_cache.core.errors import TierError
@@ -167,7 +167,13 @@ def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
     return True
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Let other coroutines run until something holds that no asyncio event tells of."""
-    while not holds():  # noqa: ASYNC110 (what is waited for happens on other threads, inside the code under test)
-        await asyncio.sleep(0)
+async def until(holds: Callable[[], bool], *tasks: asyncio.Task[Any], seconds: float = 30.0) -> None:
+    """Let other coroutines run until something holds that no asyncio event tells of; fails if a task ends before."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        for task in tasks:
+            if task.done():
+                raise AssertionError(f"ended early: {task.exception()!r}")
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain")
+        await asyncio.sleep(0.001)
