@@ -153,3 +153,32 @@ def test_asynchronous_streams_pass_through_uncached(world: World, customer: str)
 
     run(world.cache(), world.key(), work)
     assert world.origin_reads() == 2
+
+
+def test_a_write_cancelled_while_its_hold_is_being_put_leaves_no_hold_behind(
+    world: World, customer: str, clock: FakeClock, meter: RecordingMeter
+) -> None:
+    """The hold would keep the customer from being cached for a quarter of an hour."""
+    tier = FaultyTier(shared_tiers(world.settings("redis"), clock, meter)[0]._tier)  # type: ignore[attr-defined]
+    cache = world.cache(clock=clock, meter=meter, shared=(GuardedTier(tier, 60.0, clock, meter),))
+    reached, go_on = Event(), Event()
+
+    def dawdle() -> None:
+        reached.set()
+        assert go_on.wait(60)
+
+    tier.before["void"] = dawdle
+
+    async def work(client: stripe.StripeClient) -> None:
+        write = asyncio.create_task(client.v1.customers.update_async(customer, {"name": "New"}))
+        await until(reached.is_set, write)
+        write.cancel()
+        asyncio.get_running_loop().call_soon(go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await write
+
+    run(cache, world.key(), work)
+    assert world.plain().v1.customers.retrieve(customer).name != "New", "it was never sent"
+    statuses = [status_of(world.client(cache).v1.customers.retrieve(customer)) for _ in range(2)]
+    assert "stored" in statuses[0]
+    assert "hit" in statuses[1]
