@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stripe_cache.core.entry import Entry, Stored
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.key import Key
-from stripe_cache.core.ports import Counter, Reading, StoreOutcome
+from stripe_cache.core.ports import Claim, Counter, Reading, StoreOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.ports import HoldChange, Slot, Stamp, State, Tier
 
 Result = TypeVar("Result")
-STEPS = ("read", "touch", "settle", "store", "void", "count")
+STEPS = ("read", "touch", "settle", "store", "void", "count", "claim", "release")
 
 
 class FakeClock:
@@ -116,6 +116,12 @@ class FaultyTier:
             return self.tier.count(namespace, started=started, finished=finished)
 
         return self._run("count", counted, Counter("lost", 0, 0))
+
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        return self._run("claim", lambda: self.tier.claim(key, generation, token, seconds), Claim.MINE)
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        self._run("release", lambda: self.tier.release(key, generation, token, seconds), None)
 
     def _run(self, step: str, work: Callable[[], Result], lost: Result) -> Result:
         self.calls.append(step)

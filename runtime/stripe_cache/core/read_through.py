@@ -122,7 +122,12 @@ class ReadThrough:
         if not leads:
             return flight
         ticket.flight, ticket.flight_key = flight, key
-        return self._claim(ticket, Pause(ticket, FIRST_PAUSE, ticket.began))
+        try:
+            return self._claim(ticket, Pause(ticket, FIRST_PAUSE, ticket.began))
+        except BaseException:
+            # Nobody has the ticket yet who could give it back.
+            self.abandon(ticket)
+            raise
 
     def resume(self, pause: Pause) -> Answer | Ticket | Pause:
         """Look whether the other process has filled the slot by now; take over if it has given up or died."""
