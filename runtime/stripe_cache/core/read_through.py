@@ -201,8 +201,8 @@ class ReadThrough:
 
     @staticmethod
     def joined(answer: Answer) -> Answer:
-        """Return the answer of a flight as its follower presents it."""
-        return replace(answer, status=answer.status._replace(collapsed=True, stored=False))
+        """Return the answer of a flight as its follower presents it: with a decoded body of its own, if it wants one."""
+        return replace(answer, status=answer.status._replace(collapsed=True, stored=False), _data=None)
 
     def _flight_key(self, miss: Miss, colour: Hashable) -> Hashable:
         """Name the flight by what was found: after an invalidation the generations differ, and so does the flight."""
