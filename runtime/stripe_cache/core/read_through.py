@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stripe_cache.core import metrics
 from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.cache_status import CacheStatus
-from stripe_cache.core.embedded import TooManyEmbeddedError, embedded_records
+from stripe_cache.core.embedded import NotEmbeddableError, embedded_records
 from stripe_cache.core.entry import Entry
 from stripe_cache.core.errors import NotCachedError
 from stripe_cache.core.flights import Flights
@@ -157,7 +157,7 @@ class ReadThrough:
             return False
         try:
             embeds = embedded_records(json.loads(response.body), plan.key.record, plan.broad)
-        except (ValueError, AttributeError, RecursionError, TooManyEmbeddedError):
+        except (ValueError, AttributeError, RecursionError, NotEmbeddableError):
             self._meter.count(metrics.FILL_SKIPPED, object_type=plan.object_type)
             return False
         fresh_until = ticket.asked_at + plan.lifetimes.fresh
