@@ -45,7 +45,9 @@ def touched_before(operation: Operation | None, path: str, pairs: Iterable[tuple
         return _voidable(_unknown(path))
     given = list(pairs)
     found = _below_the_path(operation, path)
-    fields = records.parent_fields(path) | _fields(given) if operation.kind == "create" else {}
+    fields = _fields(given) if operation.kind == "create" else {}
+    # Below /v1/customers/cus_1 an object belongs to cus_1, be it new or not, and stays there.
+    fields |= records.parent_fields(path if operation.kind == "create" else path.rpartition("/")[0])
     for name in operation.objects:
         found |= records.collection_records(name, fields)
     names = effects().references
@@ -95,7 +97,7 @@ def _below_the_path(operation: Operation, path: str) -> set[str]:
         at = "/".join(segments[: index + 1])
         owner = catalog.match("get", at)
         for name in owner.objects if owner is not None else ():
-            found |= records.collection_records(name, {})
+            found |= records.collection_records(name, records.parent_fields("/".join(segments[:index])))
             gone = operation.kind == "delete" and index == len(operation.segments)
             found |= records.records_below(name, value, everything=gone)
         # The collection the write names by its own path: known exactly, whatever the object's fields say.
