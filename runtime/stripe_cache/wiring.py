@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from stripe_cache.core.audit import Auditor
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.debts import Debts
 from stripe_cache.core.engine import Engine
@@ -62,7 +63,8 @@ def build(
     lookup = Lookup(tiers, near, debts, clock, meter)
     reads = ReadThrough(lookup, clock, meter, max_body_bytes=settings.max_body_bytes, shared=bool(tiers.shared))
     invalidator = Invalidator(tiers, debts, meter)
-    return Engine(Planner(identity, policy, events=settings.events), reads, invalidator, near, clock, meter)
+    auditor = Auditor(reads, invalidator, clock, meter, settings.audit_rate) if settings.audit_rate else None
+    return Engine(Planner(identity, policy, events=settings.events), reads, invalidator, near, clock, meter, auditor)
 
 
 def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, ...]:
