@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stripe_cache.core.embedded import NotEmbeddableError, embedded_records
-from stripe_cache.core.records import is_never_kept
+from stripe_cache.core.records import dependency, is_never_kept, validate_record
 
 if TYPE_CHECKING:
     from voiding.conftest import Watch
@@ -126,6 +126,22 @@ LIST: dict[str, Any] = {"object": "list", "data": []}
 def test_what_an_answer_changes_with_is_read_off_its_body(inside: dict[str, Any], expected: set[str]) -> None:
     found = embedded_records({"id": "x_1", "object": "x", "inside": inside}, "x_1", ())
     assert expected == {name for name in found if not name.endswith("?*")}
+
+
+def test_an_answer_without_id_or_references_embeds_nothing_and_costs_one_round_trip() -> None:
+    summary = {"object": "billing.credit_balance_summary", "customer": "cus_1", "balances": []}
+    own = "/v1/billing/credit_balance_summary?customer=cus_1"
+    assert embedded_records(summary, own, ()) == ()
+    assert embedded_records({"id": "cus_1", "object": "customer", "default_source": "card_1"}, "cus_1", ()) == ()
+    assert embedded_records({"id": "price_1", "object": "price", "lookup_key": None}, "price_1", ()) == ()
+
+
+@pytest.mark.parametrize("value", ["gold", "gold plan | {x}", "#", "x" * 600, "\u00fc"])
+def test_whatever_an_answer_depends_on_has_a_name_that_a_queue_can_carry(value: str) -> None:
+    name = dependency("lookup-key", value)
+    assert validate_record(name) == name
+    assert name != dependency("lookup-key", value + "!")
+    assert name != dependency("customer-gone", value)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
             if value is not body:
                 found.update(_list_records(value.get("url")))
         elif isinstance(kind, str):
-            found.update(_object_records(kind, value))
+            found.update(_object_records(kind, value, inside=value is not body))
             for one in depends.get(kind, ()):
                 found.update(dependency(one.kind, text) for text in texts(value, one.field))
     found.discard(own)
@@ -52,13 +52,13 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
     return tuple(sorted(found))
 
 
-def _object_records(kind: str, value: dict[str, Any]) -> set[str]:
+def _object_records(kind: str, value: dict[str, Any], *, inside: bool) -> set[str]:
     if is_never_cached(kind):
         raise NotEmbeddableError(f"the answer embeds a {kind}, which is never stored")
     name = value.get("id")
     if not isinstance(name, str):
-        # Such as a cash balance, which lives at a path below its customer.
-        return collection_records(kind, value)
+        # Such as a cash balance, which lives at a path below its customer. The answer itself has its record already.
+        return collection_records(kind, value) if inside else set()
     if not is_record(name):
         raise NotEmbeddableError(f"the answer embeds {name[:60]!r}, which cannot name a record")
     return {name}
