@@ -11,18 +11,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog import document, render, sources
+from catalog import coverage, document, render, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "runtime" / "stripe_cache" / "core" / "data"
-# In this order: the document is made from the policy, which is checked against the catalog written before it.
+# In this order: the documents are made from the policy, which is checked against the catalog written before it.
 FILES: dict[Path, Callable[[], str]] = {
     DATA / "catalog.json": render.catalog,
     DATA / "catalog_types.json": render.catalog_types,
     ROOT / "docs" / "policy.md": document.policy,
+    ROOT / "docs" / "coverage.md": coverage.coverage,
 }
 SHOWN = 20
 

@@ -139,7 +139,10 @@ class StripeCache:
             return self._origin(request).bypass(wishes)
         step = self.engine.reads.begin(plan, wishes, "sync")
         if isinstance(step, Answer):
-            return step
+            auditor = self.engine.auditor
+            if auditor is None or not auditor.draws(step, wishes):
+                return step
+            return self._origin(request).audit(auditor, plan, step)
         return self._origin(request).finish(plan, step, wishes)
 
     def _origin(self, request: Request) -> PlainOrigin:

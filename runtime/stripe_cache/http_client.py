@@ -74,7 +74,9 @@ class CachingHTTPClient(stripe.HTTPClient):
         plan = self._plan(method, url, sent, post_data, wishes)
         if isinstance(plan, Plan):
             try:
-                return _raw(drive.run(self._engine.reads, plan, wishes, lambda: _response(send())))
+                return _raw(
+                    drive.run(self._engine.reads, plan, wishes, lambda: _response(send()), self._engine.auditor)
+                )
             except NotCachedError as error:
                 return _not_cached(error)
         if plan is None:
@@ -107,7 +109,7 @@ class CachingHTTPClient(stripe.HTTPClient):
         plan = self._plan(method, url, sent, post_data, wishes)
         if isinstance(plan, Plan):
             try:
-                return _raw(await drive.run_async(self._engine.reads, plan, wishes, origin))
+                return _raw(await drive.run_async(self._engine.reads, plan, wishes, origin, self._engine.auditor))
             except NotCachedError as error:
                 return _not_cached(error)
         if plan is None:

@@ -14,6 +14,7 @@ from stripe_cache.core.cache_status import CacheStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stripe_cache.core.audit import Auditor
     from stripe_cache.core.directives import Directives
     from stripe_cache.core.drive import Step
     from stripe_cache.core.engine import Engine
@@ -39,6 +40,10 @@ class PlainOrigin:
         """Read on after the engine's first step."""
         answer = drive.follow(self._engine.reads, plan, wishes, self._ask, step)
         return self._checked(answer)
+
+    def audit(self, auditor: Auditor, plan: Plan, answer: Answer) -> Answer:
+        """Compare a hit with what Stripe says."""
+        return self._checked(drive.audit(auditor, plan, answer, self._ask))
 
     def bypass(self, wishes: Directives) -> Answer:
         """Ask Stripe without the cache."""

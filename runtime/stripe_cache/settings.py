@@ -70,6 +70,9 @@ class Settings:
     is no help, and Redis and DynamoDB both hanging must not cost a call more than 150 ms."""
     dynamodb_timeout: float = 0.08
     """STRIPE_CACHE_DYNAMODB_TIMEOUT: seconds for connecting and for one read; see redis_timeout."""
+    audit_rate: float = 0.0
+    """STRIPE_CACHE_AUDIT_RATE: the share of hits that are compared with Stripe's answer of the moment, such as 0.0001;
+    at most 6 a minute and process. 0 for none."""
     max_body_bytes: int = 1024 * 1024
     """STRIPE_CACHE_MAX_BODY_BYTES: larger answers are served but not stored."""
 
@@ -86,6 +89,7 @@ class Settings:
         for name in ("memory_max_lag", "redis_timeout", "dynamodb_timeout"):
             fits = math.isfinite(getattr(self, name)) and 0 <= getattr(self, name) <= _LONGEST
             self._demand(name, fits, f"use seconds from 0 to {_LONGEST}, such as 0.5")
+        self._demand("audit_rate", 0 <= self.audit_rate <= 1, "use a share from 0 to 1, such as 0.0001")
         self._demand("redis_timeout", self.redis_timeout > 0, "use more than 0 seconds")
         self._demand("dynamodb_timeout", self.dynamodb_timeout > 0, "use more than 0 seconds")
         if self.table and not self.table.startswith("arn:"):
@@ -177,6 +181,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "policy": _overrides,
     "memory_max_bytes": _number(int, "33554432"),
     "max_body_bytes": _number(int, "1048576"),
+    "audit_rate": _number(float, "0.0001"),
     "memory_max_lag": _number(float, "1.0"),
     "redis_timeout": _number(float, "0.06"),
     "dynamodb_timeout": _number(float, "0.08"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from stripe_cache.core.audit import Auditor
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.debts import Debts
 from stripe_cache.core.engine import Engine
+from stripe_cache.core.errors import SettingError
 from stripe_cache.core.invalidator import Invalidator
 from stripe_cache.core.lookup import Lookup, Tiers
 from stripe_cache.core.near import Near
@@ -22,9 +24,12 @@ from stripe_cache.tiers.memory import MemoryTier
 
 if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
+    from stripe_cache.core.cursor import CursorStore
     from stripe_cache.core.ports import Meter, Tier
     from stripe_cache.settings import Settings
 
+_CURSOR_TIMEOUT = 3.0
+"""Seconds: nobody waits for a sweep, and without its cursor it cannot begin."""
 _STEPS = 3
 """Round trips that one step of a tier may consist of (cluster pipelines, batches of DynamoDB writes)."""
 
@@ -58,7 +63,8 @@ def build(
     lookup = Lookup(tiers, near, debts, clock, meter)
     reads = ReadThrough(lookup, clock, meter, max_body_bytes=settings.max_body_bytes, shared=bool(tiers.shared))
     invalidator = Invalidator(tiers, debts, meter)
-    return Engine(Planner(identity, policy, events=settings.events), reads, invalidator, near, clock, meter)
+    auditor = Auditor(reads, invalidator, clock, meter, settings.audit_rate) if settings.audit_rate else None
+    return Engine(Planner(identity, policy, events=settings.events), reads, invalidator, near, clock, meter, auditor)
 
 
 def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, ...]:
@@ -77,6 +83,23 @@ def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, 
         table = DynamoDBTier(partial(_connect_dynamodb, settings.dynamodb_timeout), settings.table, clock, meter)
         tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter))
     return tuple(tiers)
+
+
+def cursor_store(settings: Settings) -> CursorStore:
+    """Say where the cursor of the sweep is kept: in the table, or without one in Redis; raises SettingError."""
+    if settings.table:
+        from stripe_cache.tiers.cursor_dynamodb import DynamoDBCursors
+
+        return DynamoDBCursors(partial(_connect_dynamodb, _CURSOR_TIMEOUT), settings.table)
+    if settings.redis_url:
+        from stripe_cache.tiers.cursor_redis import RedisCursors
+        from stripe_cache.tiers.redis_connection import connect
+
+        return RedisCursors(partial(connect, redis_url.parse(settings.redis_url), _CURSOR_TIMEOUT))
+    raise SettingError(
+        "neither STRIPE_CACHE_TABLE nor STRIPE_CACHE_REDIS_URL is set: a cache of memory alone cannot be reconciled "
+        "from another process, and a cursor needs a place to stay"
+    )
 
 
 def _connect_dynamodb(timeout: float) -> Any:

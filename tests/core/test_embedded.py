@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stripe_cache.core.embedded import MOST, TooManyEmbeddedError, embedded_records
+from stripe_cache.core.embedded import MOST, NotEmbeddableError, embedded_records
 
 ids = st.integers(0, 30).map(lambda number: f"cus_{number}")
 objects = st.recursive(
@@ -35,7 +35,12 @@ def test_every_object_with_an_id_counts_but_the_answers_own(body: Any) -> None:
 
 
 def test_an_unexpanded_id_does_not_count() -> None:
-    assert embedded_records({"object": "subscription", "id": "sub_1", "customer": "cus_1"}, "sub_1", ()) == ()
+    assert embedded_records({"object": "price", "id": "price_1", "product": "prod_1"}, "price_1", ()) == ()
+
+
+def test_a_customers_end_counts_for_what_ends_with_it() -> None:
+    body = {"object": "subscription", "id": "sub_1", "customer": "cus_1"}
+    assert embedded_records(body, "sub_1", ()) == ("?customer-gone=cus_1",)
 
 
 def test_what_always_counts_is_added() -> None:
@@ -55,20 +60,21 @@ def test_a_list_inside_counts_by_its_url_because_a_new_member_changes_the_answer
 
 
 @pytest.mark.parametrize("url", [None, 7, "", "/v1/nothing", "/v1/customers/cus_1", "https://elsewhere/v1/customers"])
-def test_a_list_whose_url_is_no_list_of_stripes_counts_by_its_members_alone(url: object) -> None:
+def test_a_list_that_nothing_is_known_to_change_makes_the_answer_unstorable(url: object) -> None:
     body = {"object": "x", "id": "x_1", "items": {"object": "list", "url": url, "data": []}}
-    assert embedded_records(body, "x_1", ()) == ()
+    with pytest.raises(NotEmbeddableError, match="which no event or write is known to change"):
+        embedded_records(body, "x_1", ())
 
 
 def test_an_id_that_cannot_name_a_record_makes_the_answer_unstorable() -> None:
-    with pytest.raises(TooManyEmbeddedError, match="cannot name a record"):
+    with pytest.raises(NotEmbeddableError, match="cannot name a record"):
         embedded_records({"object": "x", "id": "x_1", "a": {"object": "y", "id": "a b"}}, "x_1", ())
 
 
 def test_more_than_a_read_can_check_is_unstorable() -> None:
     body = {"object": "list", "data": [{"object": "x", "id": f"x_{number}"} for number in range(MOST)]}
     assert len(embedded_records(body, "/v1/x", ())) == MOST
-    with pytest.raises(TooManyEmbeddedError, match=str(MOST + 1)):
+    with pytest.raises(NotEmbeddableError, match=str(MOST + 1)):
         embedded_records(body, "/v1/x", ("one-more",))
 
 

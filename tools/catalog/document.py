@@ -57,11 +57,11 @@ def policy() -> str:
     lists = table.lists
     parts = [
         INTRODUCTION.format(
-            hot=_time(HOT_SET_TTL),
-            memory=_time(lists.memory_ttl),
-            ttl=_time(lists.ttl),
-            with_events=_time(lists.ttl_with_events),
-            stale=_time(lists.stale_window),
+            hot=duration(HOT_SET_TTL),
+            memory=duration(lists.memory_ttl),
+            ttl=duration(lists.ttl),
+            with_events=duration(lists.ttl_with_events),
+            stale=duration(lists.stale_window),
             reason=lists.reason,
         )
     ]
@@ -79,8 +79,8 @@ def policy() -> str:
 def _cached(rules: list[Rule]) -> str:
     head = "| type | memory | no events | with events | stale | why |\n|---|---|---|---|---|---|\n"
     return head + "".join(
-        f"| `{r.object_type}` | {_time(r.memory_ttl)} | {_time(r.ttl)} | {_time(r.ttl_with_events)} "
-        f"| {_time(r.stale_window)} | {r.reason} |\n"
+        f"| `{r.object_type}` | {duration(r.memory_ttl)} | {duration(r.ttl)} | {duration(r.ttl_with_events)} "
+        f"| {duration(r.stale_window)} | {r.reason} |\n"
         for r in rules
     )
 
@@ -90,7 +90,7 @@ def _bypassed(rules: list[Rule]) -> str:
     return head + "| type | why |\n|---|---|\n" + "".join(f"| `{r.object_type}` | {r.reason} |\n" for r in rules)
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a time with the largest unit that divides it."""
     for size, unit in UNITS:
         if seconds and seconds % size == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from concurrent.futures import Future
 from contextvars import copy_context
@@ -13,10 +14,13 @@ from stripe_cache.core.answer import Answer
 from stripe_cache.core.cache_status import CacheStatus
 from stripe_cache.core.read_through import Pause, Ticket
 
+log = logging.getLogger("stripe_cache")
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from stripe_cache.core.answer import Response
+    from stripe_cache.core.audit import Auditor
     from stripe_cache.core.directives import Directives
     from stripe_cache.core.plan import Plan
     from stripe_cache.core.read_through import ReadThrough
@@ -29,9 +33,28 @@ PATIENCE = 120.0
 """Seconds a follower waits for its leader: longer than the SDK's longest call, so only a lost leader is given up."""
 
 
-def run(reads: ReadThrough, plan: Plan, directives: Directives, origin: Callable[[], Response]) -> Answer:
-    """Read, calling `origin` on this thread if this caller leads."""
-    return follow(reads, plan, directives, origin, reads.begin(plan, directives, "sync"))
+def run(
+    reads: ReadThrough,
+    plan: Plan,
+    directives: Directives,
+    origin: Callable[[], Response],
+    auditor: Auditor | None = None,
+) -> Answer:
+    """Read, calling `origin` on this thread if this caller leads, or if its hit was drawn for an audit."""
+    step = reads.begin(plan, directives, "sync")
+    if isinstance(step, Answer) and auditor is not None and auditor.draws(step, directives):
+        return audit(auditor, plan, step, origin)
+    return follow(reads, plan, directives, origin, step)
+
+
+def audit(auditor: Auditor, plan: Plan, answer: Answer, origin: Callable[[], Response]) -> Answer:
+    """Compare a hit with what Stripe says; if Stripe says nothing, the hit is the answer."""
+    try:
+        response = origin()
+    except Exception as error:  # noqa: BLE001 (whatever the transport raises: the caller has its answer already)
+        log.warning("an audit could not ask Stripe: %s", type(error).__name__)
+        return answer
+    return auditor.check(plan, answer, response)
 
 
 def follow(
@@ -64,13 +87,19 @@ def follow(
 
 
 async def run_async(
-    reads: ReadThrough, plan: Plan, directives: Directives, origin: Callable[[], Awaitable[Response]]
+    reads: ReadThrough,
+    plan: Plan,
+    directives: Directives,
+    origin: Callable[[], Awaitable[Response]],
+    auditor: Auditor | None = None,
 ) -> Answer:
     """Read without blocking the event loop: tiers are asked on a thread, `origin` is awaited here."""
     import asyncio
 
     colour = ("async", id(asyncio.get_running_loop()))
     step: Step = await _take(reads, reads.begin, plan, directives, colour)
+    if isinstance(step, Answer) and auditor is not None and auditor.draws(step, directives):
+        return await _audit_async(auditor, plan, step, origin)
     while not isinstance(step, Answer):
         if isinstance(step, Future):
             try:
@@ -154,6 +183,17 @@ class _Taking:
     def _release(self, step: Step | None) -> None:
         if isinstance(step, Ticket | Pause):
             self._reads.abandon(step.ticket if isinstance(step, Pause) else step)
+
+
+async def _audit_async(
+    auditor: Auditor, plan: Plan, answer: Answer, origin: Callable[[], Awaitable[Response]]
+) -> Answer:
+    try:
+        response = await origin()
+    except Exception as error:  # noqa: BLE001 (as in `audit`)
+        log.warning("an audit could not ask Stripe: %s", type(error).__name__)
+        return answer
+    return await on_thread(auditor.check, plan, answer, response)
 
 
 def _alone(response: Response) -> Answer:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
 from stripe_cache.core import catalog
+from stripe_cache.core.effects import effects, texts
 from stripe_cache.core.errors import RequestError
-from stripe_cache.core.records import is_record, place
+from stripe_cache.core.policy import is_never_cached
+from stripe_cache.core.records import collection_records, dependency, is_never_kept, is_record, place
 
+# The url of the list inside a customer: the API still says it and no longer answers it.
+_SUBSCRIPTIONS = re.compile(r"/v1/customers/([^/]+)/subscriptions")
 MOST = 400
 """More embedded records than this cost more to check on every read than the answer is worth: it is not stored."""
 
 
-class TooManyEmbeddedError(RequestError):
-    """The answer embeds more records than a read could check, or one whose id cannot name a record."""
+class NotEmbeddableError(RequestError):
+    """The answer is not stored: nobody could void it with all that is inside it, or what is inside must not be kept."""
 
 
 def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the sorted names of all records inside the answer but its own, `always` included.
+    """Return the sorted names of all records the answer changes with, but its own; `always` included.
 
-    An object counts when it carries its own id (an unexpanded id string cannot go stale); a list inside it counts by
-    its url, because a new member changes the answer too. A list that is the whole answer does not count by its url: it
-    is kept under its own record already, and its url, which carries no filter, would void it with everybody's members.
+    An object counts when it carries its own id (an unexpanded id string cannot go stale), and otherwise by its path if
+    it lives at one; a list inside counts by its url, because a new member changes the answer too; then there are the
+    dependencies of `data/effects.json`. A list that is the whole answer does not count by its url: it is kept under a
+    record of its own, and the url, which carries no filter, would void it with everybody's members. Raises
+    NotEmbeddableError.
     """
     found = set(always)
+    depends = effects().depends
     remaining = [body]
     while remaining:
         value = remaining.pop()
@@ -32,28 +40,42 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
             remaining.extend(item for item in value if isinstance(item, dict | list))
             continue
         remaining.extend(item for item in value.values() if isinstance(item, dict | list))
-        kind, name = value.get("object"), value.get("id")
-        if kind == "list" and value is not body:
-            found.update(_list_records(value.get("url")))
-        elif isinstance(kind, str) and isinstance(name, str):
-            if not is_record(name):
-                raise TooManyEmbeddedError(f"the answer embeds {name[:60]!r}, which cannot name a record")
-            found.add(name)
+        kind = value.get("object")
+        if kind == "list":
+            if value is not body:
+                found.update(_list_records(value.get("url")))
+        elif isinstance(kind, str):
+            found.update(_object_records(kind, value, inside=value is not body))
+            for one in depends.get(kind, ()):
+                found.update(dependency(one.kind, text) for text in texts(value, one.field))
     found.discard(own)
     if len(found) > MOST:
-        raise TooManyEmbeddedError(f"the answer embeds {len(found)} records; at most {MOST} are checked on a read")
+        raise NotEmbeddableError(f"the answer embeds {len(found)} records; at most {MOST} are checked on a read")
     return tuple(sorted(found))
 
 
+def _object_records(kind: str, value: dict[str, Any], *, inside: bool) -> set[str]:
+    if is_never_cached(kind):
+        raise NotEmbeddableError(f"the answer embeds a {kind}, which is never stored")
+    name = value.get("id")
+    if not isinstance(name, str):
+        # Such as a cash balance, which lives at a path below its customer. The answer itself has its record already.
+        return collection_records(kind, value) if inside else set()
+    if not is_record(name):
+        raise NotEmbeddableError(f"the answer embeds {name[:60]!r}, which cannot name a record")
+    return {name}
+
+
 def _list_records(url: Any) -> tuple[str, ...]:
-    if not isinstance(url, str):
-        return ()
-    path, _, query = url.partition("?")
+    """Name the records of a list inside another object; one that nothing would void makes the answer unstorable."""
+    path, _, query = url.partition("?") if isinstance(url, str) else ("", "", "")
+    if customer := _SUBSCRIPTIONS.fullmatch(path):
+        path, query = "/v1/subscriptions", f"customer={customer[1]}"
     operation = catalog.match("get", path)
-    if operation is None or operation.kind != "list":
-        return ()
+    if operation is None or operation.kind != "list" or is_never_kept(path):
+        raise NotEmbeddableError(f"the answer embeds a list at {url!r:.80}, which no event or write is known to change")
     try:
         placement = place(operation, path, parse_qsl(query))
-    except RequestError:
-        return ()
+    except RequestError as error:
+        raise NotEmbeddableError(str(error)) from error
     return (placement.record, *placement.embeds)

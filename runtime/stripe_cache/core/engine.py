@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from stripe_cache.core.audit import Auditor
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.events import Affected
     from stripe_cache.core.invalidator import Invalidator
@@ -30,6 +31,7 @@ class Engine:
     near: Near
     clock: Clock
     meter: Meter
+    auditor: Auditor | None = None
 
     def invalidate(
         self, records: Sequence[str], *, account: str | None = None, livemode: bool | None = None

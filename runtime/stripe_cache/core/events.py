@@ -16,6 +16,7 @@ from typing import Any
 from stripe_cache.core import catalog, records
 from stripe_cache.core.effects import effects
 from stripe_cache.core.errors import NotAnEventError
+from stripe_cache.core.policy import is_never_cached, never_cached
 
 _THIN = "v2.core.event"
 # After these a field that is null may have named something the event does not repeat.
@@ -36,7 +37,7 @@ class Affected:
     created: float | None
     """Epoch seconds. Whole seconds for snapshot events: never an order."""
     records: tuple[str, ...]
-    """Sorted, without duplicates; empty only for a thin event that is about no object."""
+    """Sorted, without duplicates; empty for what concerns nothing that any policy can cache."""
 
 
 def affected(event: Mapping[str, Any]) -> Affected:
@@ -64,7 +65,7 @@ def affected(event: Mapping[str, Any]) -> Affected:
         account,
         livemode if isinstance(livemode, bool) else None,
         _seconds(event.get("created")),
-        tuple(sorted(found)),
+        tuple(sorted(name for name in found if not records.is_never_kept(name))),
     )
 
 
@@ -107,7 +108,8 @@ def _thin(event: Mapping[str, Any], event_type: str) -> set[str]:
     if operation.kind == "singleton" and records.is_record(path):
         found.add(path)
     if operation.kind == "retrieve":
-        found |= set(filter(records.is_record, records.path_values(operation, path)[-1:]))
+        if not never_cached().issuperset(operation.objects):
+            found |= set(filter(records.is_record, records.path_values(operation, path)[-1:]))
         for name in operation.objects:
             found |= records.collection_records(name, body)
     return found
@@ -128,7 +130,7 @@ def _unrelated(event_type: str) -> set[str]:
 def _changed(event_type: str, body: Mapping[str, Any], previous: Mapping[str, Any]) -> set[str]:
     action = event_type.rpartition(".")[2]
     object_type, object_id = body.get("object"), records.identifier(body)
-    found = set() if object_id is None else {object_id}
+    found = set() if object_id is None or is_never_cached(object_type) else {object_id}
     if isinstance(object_type, str):
         found |= records.collection_records(object_type, body, previous, released=action in _RELEASING)
         if object_id is not None:

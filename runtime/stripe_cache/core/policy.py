@@ -112,6 +112,17 @@ class ForbiddenField:
 
 
 @functools.cache
+def never_cached() -> frozenset[str]:
+    """List the types whose answers are secret: no override, in whatever process, makes them cacheable."""
+    return frozenset(name for name, rule in Policy.default().types.items() if rule.secret)
+
+
+def is_never_cached(object_type: object) -> bool:
+    """Tell whether it is the name of one of those types; false for whatever else a body holds there."""
+    return isinstance(object_type, str) and object_type in never_cached()
+
+
+@functools.cache
 def forbidden_fields() -> Mapping[str, ForbiddenField]:
     """List the fields that must never be stored, by name."""
     rows = catalog.read("policy.json")["forbidden"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stripe_cache.core import metrics
 from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.cache_status import CacheStatus
-from stripe_cache.core.embedded import TooManyEmbeddedError, embedded_records
+from stripe_cache.core.embedded import NotEmbeddableError, embedded_records
 from stripe_cache.core.entry import Entry
 from stripe_cache.core.errors import NotCachedError, TierError
 from stripe_cache.core.flights import Flights
@@ -201,7 +201,7 @@ class ReadThrough:
 
     @staticmethod
     def joined(answer: Answer) -> Answer:
-        """Return the answer of a flight as its follower presents it: with a decoded body of its own, if it wants one."""
+        """Return the answer of a flight as its follower presents it, with a decoded body of its own."""
         return replace(answer, status=answer.status._replace(collapsed=True, stored=False), _data=None)
 
     def _flight_key(self, miss: Miss, colour: Hashable) -> Hashable:
@@ -232,7 +232,7 @@ class ReadThrough:
             return NONE
         try:
             embeds = embedded_records(json.loads(response.body), plan.key.record, plan.broad)
-        except (ValueError, AttributeError, RecursionError, TooManyEmbeddedError):
+        except (ValueError, AttributeError, RecursionError, NotEmbeddableError):
             self._meter.count(metrics.FILL_SKIPPED, object_type=plan.object_type)
             return NONE
         fresh_until = ticket.asked_at + plan.lifetimes.fresh

@@ -6,10 +6,13 @@
 - a broad record: template and `?*`, `/v1/subscriptions?*`. Nothing is kept under it, but whatever is kept under a
   partition or below a parent embeds it, so that voiding it voids them all: what to void when the body does not say
   which partition or parent an object belongs to.
+- a dependency: `?customer-gone=cus_1`. Nothing is kept under it either; answers embed it that change when something
+  happens to an object which they only name (`depends` in `data/effects.json`).
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +21,8 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from stripe_cache.core import catalog
 from stripe_cache.core.errors import RequestError
+from stripe_cache.core.key import variant_of
+from stripe_cache.core.policy import never_cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,6 +79,31 @@ def place(operation: Operation, path: str, pairs: Iterable[tuple[str, str]]) -> 
 def broad(operation: Operation) -> str:
     """Name the record that everything kept below the template embeds."""
     return f"{operation.path}?*"
+
+
+def dependency(kind: str, value: str) -> str:
+    """Name what answers embed that depend on something happening to `value`; the id itself if `kind` is empty."""
+    name = f"?{kind}={value}" if kind else value
+    # Lookup keys are free text.
+    return name if is_record(name) else f"?{kind}:{variant_of(kind, value)}"
+
+
+def is_never_kept(record: str) -> bool:
+    """Tell whether a record is a collection of nothing but types that no policy can cache: voiding it is no use.
+
+    `embedded.py` refuses answers that embed such a collection, so nothing can depend on it. The policy's other bypassed
+    types do not count: a process with other overrides may cache them.
+    """
+    if not record.startswith("/"):
+        return False
+    path, _, rest = record.partition("?")
+    operation = _templates().get(path) if rest == "*" else catalog.match("get", path)
+    return operation is not None and bool(operation.objects) and never_cached().issuperset(operation.objects)
+
+
+@functools.cache
+def _templates() -> Mapping[str, Operation]:
+    return {operation.path: operation for operation in catalog.operations() if operation.method == "get"}
 
 
 def is_broad(name: object) -> bool:

@@ -1,8 +1,9 @@
 """Writes: from a POST or DELETE to the records to void, so that its sender reads what it wrote.
 
 Before the write the body it returns is not known: collections are named by the request where the object is being
-created, and by their broad record where it exists already, because it may be leaving any partition. After the write
-everything named before is named again, and what the body says besides.
+created, and by their broad record where it exists already, because it may be leaving any partition. Of the side
+effects, those are named that path and form tell exactly. After the write everything named before is named again, and
+what the body says besides.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stripe_cache.core import catalog, records
 from stripe_cache.core.effects import effects
+from stripe_cache.core.policy import is_never_cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,15 +42,22 @@ def touched_before(operation: Operation | None, path: str, pairs: Iterable[tuple
     if is_read_only(operation, path):
         return ()
     if operation is None:
-        return tuple(sorted(_unknown(path)))
+        return _voidable(_unknown(path))
     given = list(pairs)
     found = _below_the_path(operation, path)
-    fields = records.parent_fields(path) | _fields(given) if operation.kind == "create" else {}
+    fields = _fields(given) if operation.kind == "create" else {}
+    # Below /v1/customers/cus_1 an object belongs to cus_1, be it new or not, and stays there.
+    fields |= records.parent_fields(path if operation.kind == "create" else path.rpartition("/")[0])
     for name in operation.objects:
         found |= records.collection_records(name, fields)
     names = effects().references
     found |= {value for name, value in given if _last(name) in names and records.is_record(value)}
-    return tuple(sorted(found))
+    known = _fields(given)
+    if operation.segments[-1].startswith("{"):
+        known["id"] = records.path_values(operation, path)[-1]
+    for row in effects().of_write(operation.method, operation.path, _names(given)):
+        found |= row.records_known(known)
+    return _voidable(found)
 
 
 def touched_after(
@@ -65,11 +74,10 @@ def touched_after(
     if body is not None:
         found |= _returned(operation, body)
     if operation is not None:
-        names = frozenset(name.partition("[")[0] for name, _ in given)
         known = body if body is not None else _fields(given)
-        for row in effects().of_write(operation.method, operation.path, names):
+        for row in effects().of_write(operation.method, operation.path, _names(given)):
             found |= row.records(known, {})
-    return tuple(sorted(found))
+    return _voidable(found)
 
 
 def _below_the_path(operation: Operation, path: str) -> set[str]:
@@ -89,7 +97,7 @@ def _below_the_path(operation: Operation, path: str) -> set[str]:
         at = "/".join(segments[: index + 1])
         owner = catalog.match("get", at)
         for name in owner.objects if owner is not None else ():
-            found |= records.collection_records(name, {})
+            found |= records.collection_records(name, records.parent_fields("/".join(segments[:index])))
             gone = operation.kind == "delete" and index == len(operation.segments)
             found |= records.records_below(name, value, everything=gone)
         # The collection the write names by its own path: known exactly, whatever the object's fields say.
@@ -107,7 +115,7 @@ def _returned(operation: Operation | None, body: Mapping[str, Any]) -> set[str]:
     """Name the returned object, its collections, and the objects it names that the write may have changed."""
     found: set[str] = set()
     object_id, object_type = records.identifier(body), body.get("object")
-    if object_id is not None:
+    if object_id is not None and not is_never_cached(object_type):
         found.add(object_id)
     if isinstance(object_type, str):
         # A deletion answers {id, object, deleted}: its collections were named before, by the broad record.
@@ -137,6 +145,16 @@ def _unknown(path: str) -> set[str]:
 def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Take the top-level fields of a form; an empty value means null."""
     return {name: value or None for name, value in pairs if "[" not in name}
+
+
+def _names(pairs: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Collect the names of the parameters, inner ones included: `items`, `price_data` of `items[0][price_data][x]`."""
+    return frozenset(part for name, _ in pairs for part in (name.partition("[")[0], *_NAME.findall(name)))
+
+
+def _voidable(found: set[str]) -> tuple[str, ...]:
+    """Sort, and leave out what no process ever keeps."""
+    return tuple(sorted(name for name in found if not records.is_never_kept(name)))
 
 
 def _last(name: str) -> str:

@@ -3,6 +3,9 @@
 The first void also puts a hold on the records: while it stands, nobody may cache them. Two voids alone would leave a
 writer that dies between them: a reader that fetched the old object during the write would keep it. A hold outlives
 its writer by minutes.
+
+A write's answer never fills the cache: an idempotent replay repeats what was true once, and Stripe promises for no type
+that the next GET, with its own expansions, would answer the same.
 """
 
 from __future__ import annotations
