@@ -25,7 +25,7 @@ app.synth()
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return nothing by which AWS, a proxy or credentials could be reached; `home` is empty."""
+    """Return nothing that leads to an account or its credentials; `home` is empty."""
     kept = {name: os.environ[name] for name in ("LANG", "PYENV_ROOT") if name in os.environ}
     programs = [str(ROOT / ".venv" / "bin"), "/usr/bin", "/bin"]
     cache = subprocess.run([find_uv(), "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
@@ -34,7 +34,6 @@ def environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "PATH": os.pathsep.join(programs),
         "UV_CACHE_DIR": cache,
-        "UV_OFFLINE": "1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_SHARED_CREDENTIALS_FILE": str(home / "none"),
         "AWS_CONFIG_FILE": str(home / "none"),
@@ -88,15 +87,33 @@ def test_every_feature_flag_that_cdk_recommends_is_set() -> None:
     assert cdk.FeatureFlags.of(cdk.Stack(make_app(), "S")).is_enabled("@aws-cdk/core:validateAgainstDefaultRules")
 
 
+def cdk_synth(output: Path, *arguments: str) -> list[str]:
+    program = str(ROOT / "node_modules" / ".bin" / "cdk")
+    return [program, "synth", "--quiet", "--no-notices", "--output", str(output), *arguments]
+
+
+def test_the_command_line_synthesizes_without_network_and_reuses_its_bundle(tmp_path: Path) -> None:
+    def bundle(folder: Path) -> tuple[str, int]:
+        (found,) = folder.glob("asset.*/stripe_cache/__init__.py")
+        return found.parents[1].name, found.stat().st_ino
+
+    # The first one may have to fetch wheels for Lambda's processor.
+    cpu_seconds(cdk_synth(tmp_path / "first", "-c", "stage=dev"), environment(tmp_path))
+    offline = environment(tmp_path) | {"UV_OFFLINE": "1"}
+    cpu_seconds(cdk_synth(tmp_path / "second", "-c", "stage=dev"), offline)
+    made = bundle(tmp_path / "second")
+    assert made[0] == bundle(tmp_path / "first")[0]
+    cpu_seconds(cdk_synth(tmp_path / "second", "-c", "stage=dev"), offline)
+    assert bundle(tmp_path / "second") == made
+
+
+@pytest.mark.slow
 def test_a_warm_synthesis_takes_at_most_twice_as_long_as_an_empty_app(tmp_path: Path) -> None:
-    """Both by `cdk synth`, best of two each; the first run bundles and does not count."""
+    """Best of three each; the first run bundles and does not count. Slow: it needs a machine of its own."""
     (tmp_path / "empty.py").write_text(EMPTY_APP)
     env = environment(tmp_path)
-    cdk_synth = [str(ROOT / "node_modules" / ".bin" / "cdk"), "synth", "--quiet", "--no-notices", "--output"]
-    ours = [*cdk_synth, str(tmp_path / "ours"), "-c", "stage=prod", "-c", "topology=vpc-valkey"]
-    empty = [*cdk_synth, str(tmp_path / "empty"), "--app", f"{sys.executable} {tmp_path / 'empty.py'}"]
+    ours = cdk_synth(tmp_path / "ours", "-c", "stage=dev")
+    empty = cdk_synth(tmp_path / "empty", "--app", f"{sys.executable} {tmp_path / 'empty.py'}")
     cpu_seconds(ours, env)
-    bundles = sorted(path.stat().st_ino for path in (tmp_path / "ours").glob("asset.*"))
-    best = [min(cpu_seconds(command, env) for _ in range(2)) for command in (ours, empty)]
-    assert bundles == sorted(path.stat().st_ino for path in (tmp_path / "ours").glob("asset.*"))
+    best = [min(cpu_seconds(command, env) for _ in range(3)) for command in (ours, empty)]
     assert best[0] <= 2 * best[1], best
