@@ -4,6 +4,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from claim_contract import ClaimContract
 from fakes import key_of, stored_of
 from tier_contract import HOUR, WRAPPERS, Bench, ByteTierContract
 
@@ -91,7 +92,7 @@ def items(raw: DynamoDBClient, table: str, namespace: str) -> list[dict[str, Any
     return [found for page in pages for found in page["Items"]]
 
 
-class TestContract(ByteTierContract):
+class TestContract(ClaimContract, ByteTierContract):
     @pytest.fixture(params=WRAPPERS)
     def bench(
         self,

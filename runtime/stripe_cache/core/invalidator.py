@@ -39,7 +39,8 @@ class Invalidator:
         failed: dict[str, str] = {}
         if not names:
             return done
-        own = (self._tiers.memory,) if self._tiers.memory else ()
+        # Not by its truth: an empty memory tier has a length of 0.
+        own = () if self._tiers.memory is None else (self._tiers.memory,)
         for tier in (*reversed(self._tiers.shared), *own):
             try:
                 protocol.invalidate(tier, namespace, names, change)
