@@ -61,3 +61,11 @@ def render(stack: cdk.Stack) -> dict[str, Any]:
 def text_of(value: Any) -> str:
     """Return a template's value as one string, intrinsic functions included, to look for names in."""
     return json.dumps(value, sort_keys=True)
+
+
+def of_function(template: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the properties of the one function whose logical id begins with the name."""
+    found = [value for key, value in resources(template, "AWS::Lambda::Function").items() if key.startswith(name)]
+    assert len(found) == 1
+    properties: dict[str, Any] = found[0]["Properties"]
+    return properties

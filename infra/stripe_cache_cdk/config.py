@@ -150,7 +150,7 @@ STRIPE_BUS_HINT = "the name of the partner bus, aws.partner/stripe.com/..., or n
 STAGES: dict[str, StageConfig] = {
     config.stage: config
     for config in (
-        # Fixed cost about 5 USD a month: 2 secrets (0.80), 1 KMS key (1), some 25 alarms (2.50). No VPC, nothing idles.
+        # Fixed cost about 4 USD a month: 2 secrets (0.80), 1 KMS key (1), some 20 alarms (2). No VPC, nothing idles.
         StageConfig(
             stage="dev",
             topology=Topology.DYNAMODB_ONLY,
@@ -158,7 +158,7 @@ STAGES: dict[str, StageConfig] = {
             nat_gateways=1,
             log_retention_days=7,
         ),
-        # Fixed cost about 12 USD a month: as dev, and 6.13 for the 100 MB that serverless Valkey bills at least.
+        # Fixed cost about 10 USD a month: as dev, and 6.13 for the 100 MB that serverless Valkey bills at least.
         StageConfig(
             stage="staging",
             topology=Topology.PUBLIC_VALKEY,
@@ -167,7 +167,7 @@ STAGES: dict[str, StageConfig] = {
             log_retention_days=30,
             termination_protection=True,
         ),
-        # Fixed cost about 111 USD a month: as staging, and 3 NAT gateways (98.55, plus 0.045 per GB through them).
+        # Fixed cost about 109 USD a month: as staging, and 3 NAT gateways (98.55, plus 0.045 per GB through them).
         StageConfig(
             stage="prod",
             topology=Topology.VPC_VALKEY,
