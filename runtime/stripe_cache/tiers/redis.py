@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 
 PREFIX = "sc1"
 COUNTER_TTL = 30 * 86400
-"""Seconds the counter outlives its last use.
-
-Losing it begins a new epoch, which is safe and refuses fills in flight.
-"""
+"""Seconds the counter outlives its last use; losing it begins a new epoch, which is safe and refuses fills."""
 
 
 class Script:
@@ -147,8 +144,12 @@ class RedisTier:
 
         On a single node all go in one round trip, executed in order.
         """
-        touches = [_call(TOUCH, record_key(namespace, record), token, int(ttl)) for record in records]
-        replies = self._send([*touches, self._counting(namespace, 0, 0)], in_order=True)
+
+        def commands(word: str) -> list[tuple[Any, ...]]:
+            touches = [_call(TOUCH, record_key(namespace, record), word, int(ttl)) for record in records]
+            return [*touches, self._counting(namespace, 0, 0)]
+
+        replies = self._send(commands(token), again=commands(_other(token)), in_order=True)
         states = [_state(fields) for fields in replies[:-1]]
         return states, _counter(replies[-1])
 
@@ -166,12 +167,14 @@ class RedisTier:
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
         """Void in one script per record, all in one round trip."""
-        replies = self._send(
-            [
-                _call(VOID, record_key(namespace, record), token, change.add, change.remove, VOID_TTL)
+
+        def commands(word: str) -> list[tuple[Any, ...]]:
+            return [
+                _call(VOID, record_key(namespace, record), word, change.add, change.remove, VOID_TTL)
                 for record in records
             ]
-        )
+
+        replies = self._send(commands(token), again=commands(_other(token)))
         return [record for record, present in zip(records, replies, strict=True) if present]
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
@@ -191,23 +194,42 @@ class RedisTier:
             self._meter.count(CORRUPT_ENTRY, tier=self.name)
             return None
 
-    def _send(self, commands: Sequence[tuple[Any, ...]], *, in_order: bool = False) -> list[Any]:
-        """Send the commands in one round trip; a script the server does not know is sent in full, once."""
+    def _send(
+        self,
+        commands: Sequence[tuple[Any, ...]],
+        *,
+        again: Sequence[tuple[Any, ...]] | None = None,
+        in_order: bool = False,
+    ) -> list[Any]:
+        """Send the commands in one round trip, and once more if the connection turns out to be dead.
+
+        `again` is what to send then, if it must differ. A generation must, because it may have been given already:
+            invalidator 1: voids, generation T, its connection breaks     reader: leases T, asks the origin
+            invalidator 2: voids, generation U, done                      invalidator 1: sends T again
+            reader: stores, under T, what is dead since invalidator 2
+        """
         if not commands:
             return []
         with _translated():
-            if len(commands) == 1:
-                return [self._send_one(commands[0])]
-            # A cluster pipeline goes to all nodes at once, in no order across them.
-            replies = [] if in_order and isinstance(self._client(), redis.RedisCluster) else self._send_batch(commands)
-            unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
-            if in_order and (not replies or any(unknown)):
-                # Sending only the unknown ones again would run them after their successors. All are repeatable.
-                return [self._send_one(command) for command in commands]
-            return [
-                self._send_one(command) if again else _raised(reply)
-                for command, reply, again in zip(commands, replies, unknown, strict=True)
-            ]
+            try:
+                return self._send_once(commands, in_order=in_order)
+            except redis.ConnectionError:
+                return self._send_once(again or commands, in_order=in_order)
+
+    def _send_once(self, commands: Sequence[tuple[Any, ...]], *, in_order: bool) -> list[Any]:
+        """Send the commands; a script the server does not know is sent in full, once."""
+        if len(commands) == 1:
+            return [self._send_one(commands[0])]
+        # A cluster pipeline goes to all nodes at once, in no order across them.
+        replies = [] if in_order and isinstance(self._client(), redis.RedisCluster) else self._send_batch(commands)
+        unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
+        if in_order and (not replies or any(unknown)):
+            # Sending only the unknown ones again would run them after their successors. All are repeatable.
+            return [self._send_one(command) for command in commands]
+        return [
+            self._send_one(command) if again else _raised(reply)
+            for command, reply, again in zip(commands, replies, unknown, strict=True)
+        ]
 
     def _client(self) -> Commands:
         # A cluster client connects when it is made. Two threads may both make one; either serves.
@@ -241,7 +263,12 @@ def record_key(namespace: str, record: str) -> str:
 
 
 def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:
-    return (script, key, *arguments)
+    return script, key, *arguments
+
+
+def _other(token: str) -> str:
+    """Return a word that is new as well, for a second attempt."""
+    return f"{token}~"
 
 
 def _raised(reply: Any) -> Any:
