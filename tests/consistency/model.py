@@ -7,13 +7,18 @@ first: no order of such steps can be told from another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from consistency.explorer import BREAKS, FAILS, LOST, Actor, BrokenConnectionError, Nature, World
-from stripe_cache.core.entry import Stored
-from stripe_cache.core.key import Key
+from consistency.actors import BREAKS, FAILS, LOST, Actor, BrokenConnectionError, World
+from consistency.explorer import Nature
+
 from stripe_cache.core.ports import Counter, HoldChange, Reading, Slot, Stamp, State, StoreOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from stripe_cache.core.entry import Stored
+    from stripe_cache.core.key import Key
 
 _FAULTS = (FAILS, LOST)
 
@@ -46,17 +51,14 @@ class ModelTier:
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         del namespace
-        readings = []
-        for record, key in slots:
-            readings.append(self._point(f"read {record}", lambda world, r=record, k=key: self._read(world, r, k)))
-        return readings
+        return [
+            self._point(f"read {record}", lambda world, r=record, k=key: self._read(world, r, k))
+            for record, key in slots
+        ]
 
     def touch(self, namespace: str, records: Sequence[str], token: str, ttl: float) -> tuple[list[State], Counter]:
         del namespace, ttl
-        states = []
-        for record in records:
-            states.append(self._named(f"touch {record}", token, lambda world, t, r=record: self._touch(world, r, t)))
-        return states, self._point("read the counter", lambda world: self._count(world, 0, 0))
+        return self._touch_all(records, token), self._point("read the counter", lambda world: self._count(world, 0, 0))
 
     def settle(self, namespace: str, generations: Sequence[tuple[str, str]], stamp: Stamp) -> None:
         del namespace
@@ -70,18 +72,23 @@ class ModelTier:
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
         del namespace
-        present = []
-        for record in records:
-            if record in self._watched and self._named(
-                f"void {record}", token, lambda world, t, r=record: self._void(world, r, t, change)
-            ):
-                present.append(record)
-        return present
+        return [
+            record
+            for record in records
+            if record in self._watched
+            and self._named(f"void {record}", token, lambda world, t, r=record: self._void(world, r, t, change))
+        ]
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         del namespace
         what = "announce" if started else "count as finished" if finished else "read the counter"
         return self._point(what, lambda world: self._count(world, started, finished))
+
+    def _touch_all(self, records: Sequence[str], token: str) -> list[State]:
+        return [
+            self._named(f"touch {record}", token, lambda world, t, r=record: self._touch(world, r, t))
+            for record in records
+        ]
 
     def _point(self, what: str, effect: Callable[[World], Any], faults: tuple[str, ...] = _FAULTS) -> Any:
         return self._actor.point(f"{what} in {self._name}", effect, faults)

@@ -8,22 +8,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from consistency.explorer import World
 from consistency.model import ModelTier, Record
+
 from stripe_cache.core import protocol
 from stripe_cache.core.debts import Debts
-from stripe_cache.core.entry import Entry, Stored
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.key import Key
 from stripe_cache.core.lookup import Lookup, Tiers
 from stripe_cache.core.near import Near, Witness
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Meter, Slot, Stamp, State, StoreOutcome, Tier
-from stripe_cache.core.protocol import Filled, Lease
+from stripe_cache.core.protocol import Filled
 from stripe_cache.core.writing import Write
+
+if TYPE_CHECKING:
+    from consistency.actors import World
+
+    from stripe_cache.core.entry import Entry, Stored
+    from stripe_cache.core.key import Key
 
 Fill = Callable[..., Filled]
 
@@ -88,11 +92,7 @@ class ReadsTheCounterFirst(ModelTier):
 
     def touch(self, namespace: str, records: Sequence[str], token: str, ttl: float) -> tuple[list[State], Counter]:
         _, counter = super().touch(namespace, (), token, ttl)
-        states = [
-            self._named(f"touch {record}", token, lambda world, t, r=record: self._touch(world, r, t))
-            for record in records
-        ]
-        return states, counter
+        return self._touch_all(records, token), counter
 
 
 def accepts(judge: Callable[[State, Counter, Counter, float], bool]) -> Callable[[], Any]:
@@ -207,25 +207,25 @@ class WitnessedLate(Lookup):
 
 @contextlib.contextmanager
 def voids_only_before() -> Iterator[None]:
-    """A write voids before it is sent, and not again."""
+    """Make a write void before it is sent, and not again."""
     with (
-        mock.patch.object(Write, "end", lambda _self, _body: None),
-        mock.patch.object(protocol, "new_hold", lambda _: ""),
+        mock.patch.object(Write, "end", return_value=None),
+        mock.patch.object(protocol, "new_hold", return_value=""),
     ):
         yield
 
 
 @contextlib.contextmanager
 def voids_only_after() -> Iterator[None]:
-    """A write voids when it is answered, and not before."""
-    with mock.patch.object(Write, "begin", lambda _self, _now: None):
+    """Make a write void when it is answered, and not before."""
+    with mock.patch.object(Write, "begin", return_value=None):
         yield
 
 
 @contextlib.contextmanager
 def holds_nothing() -> Iterator[None]:
-    """A write voids before and after, and holds nothing in between."""
-    with mock.patch.object(protocol, "new_hold", lambda _: ""):
+    """Make a write void before and after, and hold nothing in between."""
+    with mock.patch.object(protocol, "new_hold", return_value=""):
         yield
 
 

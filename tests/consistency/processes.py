@@ -1,15 +1,15 @@
-"""A process of the model: the real lookup, invalidator, near, debts and writing over model tiers, driven by one actor."""
+"""A process of the model: the real lookup, invalidator, near, debts and writing over model tiers, one actor's hands."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consistency import promises
-from consistency.explorer import Actor, Violation, World
+from consistency.actors import Actor, Violation, World
 from consistency.model import ModelTier
+
 from stripe_cache.core import directives, protocol
 from stripe_cache.core.answer import Answer
 from stripe_cache.core.debts import Debts
@@ -20,10 +20,13 @@ from stripe_cache.core.key import Key
 from stripe_cache.core.lookup import Lookup, Miss, Tiers
 from stripe_cache.core.near import Near
 from stripe_cache.core.plan import Lifetimes, Plan
-from stripe_cache.core.ports import HoldChange, NullMeter, NO_HOLD, Tier
+from stripe_cache.core.ports import NO_HOLD, HoldChange, NullMeter, Tier
 from stripe_cache.core.writing import Write, writing
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.memory import MemoryTier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NAMESPACE = "acct_1.test"
 CUSTOMER, SUBSCRIPTION = "cus_1", "sub_1"
@@ -132,10 +135,13 @@ class Process:
         told = not self.invalidator.failed_last
         actor.instant(partial(promises.write_answered, process=actor.name, record=record, version=version, told=told))
 
-    def write_and_die(self, record: str) -> None:
-        """Begin a write, let it take effect, and never end it."""
-        actor = self._actor
+    def begin_write(self, record: str) -> None:
+        """Do what comes before a write is sent."""
         Write(self.invalidator, NAMESPACE, "post", f"https://api.stripe.com/v1/customers/{record}", "name=x").begin(0.0)
+
+    def die_in_write(self, record: str) -> None:
+        """Let a write that was begun take effect, and never end it."""
+        actor = self._actor
         actor.point(
             f"the write of {record} takes effect, and its writer dies",
             partial(promises.write_takes_effect, process=actor.name, record=record),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from consistency import promises
-from consistency.explorer import BREAKS, FAILS, LOST, Actor, Nature, Program, World
+from consistency.actors import BREAKS, FAILS, LOST, Actor, World
+from consistency.explorer import Nature, Program
 from consistency.model import evict, flush
 from consistency.processes import CUSTOMER, SUBSCRIPTION, Onlooker, Process, Site, no_dead_value
 
@@ -86,8 +87,12 @@ def program(
     unlucky: tuple[str, ...] | None = None,
     mortal: tuple[str, ...] = (),
     cached: tuple[str, ...] = (),
+    begun: bool = False,
 ) -> Program:
-    """Put a program together; `cached` names tiers that hold CUSTOMER, refilled once, from the start."""
+    """Put a program together.
+
+    From the start, the tiers in `cached` hold CUSTOMER, refilled once; if `begun`, a writer has begun to write it.
+    """
 
     def world() -> World:
         new = promises.new_world(CUSTOMER, SUBSCRIPTION)
@@ -97,6 +102,8 @@ def program(
             before.read(CUSTOMER)
         for tier in set(site.shared) - set(cached):
             flush(tier).effect(new)
+        if begun:
+            Process(Onlooker("begun", new, []), site).begin_write(CUSTOMER)
         return new
 
     def actor(script: Script) -> Callable[[Actor], None]:
@@ -178,8 +185,8 @@ def _crash(site: Site) -> Program:
 
 def _two_writers(site: Site) -> Program:
     site = replace(site, versions=True, watched=_PLAIN)
-    scripts = {"W": lambda process: process.write_and_die(CUSTOMER), "V": write(CUSTOMER), "R": read(CUSTOMER)}
-    return program("two writers, one dies", site, scripts)
+    scripts = {"W": lambda process: process.die_in_write(CUSTOMER), "V": write(CUSTOMER), "R": read(CUSTOMER)}
+    return program("two writers, one dies", site, scripts, begun=True)
 
 
 def _write_outage(site: Site) -> Program:
@@ -205,8 +212,8 @@ def _memory(site: Site) -> Program:
 def _memory_frozen(site: Site) -> Program:
     site = replace(site, memory=True, watched=_PLAIN)
     scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
-    nature = (tick(6.0, 2), freeze("R", 20.0), *losses("redis", records=_PLAIN))
-    return program("memory, a freeze, a loss", site, scripts, nature=nature, happenings=2)
+    nature = (tick(6.0, 2), freeze("R", 20.0))
+    return program("memory, a freeze", site, scripts, nature=nature, happenings=3)
 
 
 def _memory_set_back(site: Site) -> Program:
@@ -216,12 +223,17 @@ def _memory_set_back(site: Site) -> Program:
     return program("memory, a clock set back", site, scripts, nature=nature, happenings=3)
 
 
+def _memory_lossy(site: Site) -> Program:
+    site = replace(site, memory=True, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
+    nature = (tick(12.0, 1), *losses("redis", records=_PLAIN))
+    return program("memory, a loss", site, scripts, nature=nature, happenings=2, cached=("redis",))
+
+
 def _resend(site: Site) -> Program:
     site = replace(site, watched=_PLAIN)
-    scripts = {"I": invalidate(CUSTOMER), "J": invalidate(CUSTOMER), "R": read(CUSTOMER), "Q": read(CUSTOMER)}
-    return program(
-        "a connection breaks", site, scripts, faults=(BREAKS,), fault_budget=1, nature=(flush("redis"),), happenings=1
-    )
+    scripts = {"I": invalidate(CUSTOMER), "J": invalidate(CUSTOMER), "R": read(CUSTOMER)}
+    return program("a connection breaks", site, scripts, faults=(BREAKS,), fault_budget=1, cached=("redis",))
 
 
 def _everything(site: Site) -> Program:
@@ -254,14 +266,15 @@ PROGRAMS: dict[str, Builder] = {
     "outage": _outage,
     "crash": _crash,
     "two writers": _two_writers,
+    "resend": _resend,
     "memory": _memory,
     "memory frozen": _memory_frozen,
     "memory set back": _memory_set_back,
+    "memory lossy": _memory_lossy,
 }
 SLOW: dict[str, Builder] = {
     "write": _write,
     "outage of a write": _write_outage,
-    "resend": _resend,
     "everything": _everything,
     "two tiers, three processes": _two_tiers_three,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from consistency.explorer import Violation, World
+from consistency.actors import Violation, World
 
 MAX_LAG = 10.0
 

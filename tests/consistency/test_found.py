@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -18,6 +17,9 @@ from stripe_cache.core.key import Key
 from stripe_cache.core.ports import NO_HOLD, HoldChange, NullMeter, StoreOutcome
 from stripe_cache.tiers.memory import MemoryTier
 from stripe_cache.tiers.redis import RedisTier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 NAMESPACE = "acct_1.test"
 KEY = Key.of(NAMESPACE, "cus_1", "v")
