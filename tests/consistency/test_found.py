@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import redis
+from consistency.faulty import SetClock
 
-from local.valkey import Valkey
+from stripe_cache import Settings
+from stripe_cache.core import directives
+from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.debts import Debts
 from stripe_cache.core.entry import Entry, Stored
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.key import Key
+from stripe_cache.core.plan import Plan, Request
 from stripe_cache.core.ports import NO_HOLD, HoldChange, NullMeter, StoreOutcome
+from stripe_cache.core.read_through import Ticket
 from stripe_cache.tiers.memory import MemoryTier
 from stripe_cache.tiers.redis import RedisTier
+from stripe_cache.wiring import build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from local.valkey import Valkey
 
 NAMESPACE = "acct_1.test"
+URL = "https://api.stripe.com/v1/customers/cus_1"
 KEY = Key.of(NAMESPACE, "cus_1", "v")
 STORED = Stored(Entry(200, (), b"{}", 0.0, 1e9, 1e9))
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as server:
-        yield server
 
 
 class BreakingConnection:
@@ -143,3 +146,37 @@ def test_a_tier_above_one_that_owes_is_neither_paid_nor_read() -> None:
     below.is_down = False
     assert debts.trusted((above, below)) == [above, below]
     assert debts.owed(above) == 0
+
+
+class SharedMemory(MemoryTier):
+    """A tier that two engines of this test share."""
+
+    name = "dynamodb"
+
+
+def test_a_stale_copy_invalidated_during_a_failing_origin_call_does_not_stand_in_for_it() -> None:
+    clock = SetClock(time.time())
+    shared = SharedMemory(1 << 20, clock)
+    chosen = Settings(namespace="acct_1", events=True)
+    one, other = (build(chosen, clock=clock, shared=(shared,)) for _ in range(2))
+    plan = one.planner.plan(Request("get", URL, "sk_test_a", "", "", "2026-10-28.endive"))
+    assert isinstance(plan, Plan)
+    ticket = other.reads.begin(plan, directives.NONE)
+    assert isinstance(ticket, Ticket)
+    other.reads.complete(ticket, Response(200, {}, b'{"id": "cus_1", "object": "customer"}'))
+    _pass(clock, plan.lifetimes.fresh - 1)
+    assert isinstance(one.reads.begin(plan, directives.NONE), Answer), "memory has a copy, fresh for another second"
+    _pass(clock, 2)
+    shared._records.clear()
+    for told, status in ((False, 200), (True, 500)):
+        ticket = one.reads.begin(plan, directives.NONE)
+        assert isinstance(ticket, Ticket)
+        if told:
+            other.invalidate(["cus_1"])
+            _pass(clock, chosen.memory_max_lag)
+        assert one.reads.complete(ticket, Response(500, {}, b"{}")).http_status == status
+
+
+def _pass(clock: SetClock, seconds: float) -> None:
+    clock.wall += seconds
+    clock.elapsed += seconds
