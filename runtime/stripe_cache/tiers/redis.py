@@ -149,7 +149,7 @@ class RedisTier:
             touches = [_call(TOUCH, record_key(namespace, record), word, int(ttl)) for record in records]
             return [*touches, self._counting(namespace, 0, 0)]
 
-        replies = self._send(commands(token), again=commands(_other(token)), in_order=True)
+        replies = self._send(commands(token), again=lambda: commands(new_token()))
         states = [_state(fields) for fields in replies[:-1]]
         return states, _counter(replies[-1])
 
@@ -166,7 +166,7 @@ class RedisTier:
         return StoreOutcome.STORED if kept else StoreOutcome.REFUSED
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
-        """Void in one script per record, all in one round trip."""
+        """Void in one script per record, on a single node all in one round trip."""
 
         def commands(word: str) -> list[tuple[Any, ...]]:
             return [
@@ -174,7 +174,7 @@ class RedisTier:
                 for record in records
             ]
 
-        replies = self._send(commands(token), again=commands(_other(token)))
+        replies = self._send(commands(token), again=lambda: commands(new_token()))
         return [record for record, present in zip(records, replies, strict=True) if present]
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
@@ -195,15 +195,12 @@ class RedisTier:
             return None
 
     def _send(
-        self,
-        commands: Sequence[tuple[Any, ...]],
-        *,
-        again: Sequence[tuple[Any, ...]] | None = None,
-        in_order: bool = False,
+        self, commands: Sequence[tuple[Any, ...]], again: Callable[[], Sequence[tuple[Any, ...]]] | None = None
     ) -> list[Any]:
         """Send the commands in one round trip, and once more if the connection turns out to be dead.
 
-        `again` is what to send then, if it must differ. A generation must, because it may have been given already:
+        `again` makes what is sent then, where it must differ; such commands are also run in order. A generation must
+        differ, because it may have been given already:
             invalidator 1: voids, generation T, its connection breaks     reader: leases T, asks the origin
             invalidator 2: voids, generation U, done                      invalidator 1: sends T again
             reader: stores, under T, what is dead since invalidator 2
@@ -212,23 +209,26 @@ class RedisTier:
             return []
         with _translated():
             try:
-                return self._send_once(commands, in_order=in_order)
+                return self._send_once(commands, again)
             except redis.ConnectionError:
-                return self._send_once(again or commands, in_order=in_order)
+                return self._send_once(again() if again else commands, again)
 
-    def _send_once(self, commands: Sequence[tuple[Any, ...]], *, in_order: bool) -> list[Any]:
-        """Send the commands; a script the server does not know is sent in full, once."""
+    def _send_once(
+        self, commands: Sequence[tuple[Any, ...]], again: Callable[[], Sequence[tuple[Any, ...]]] | None
+    ) -> list[Any]:
         if len(commands) == 1:
             return [self._send_one(commands[0])]
-        # A cluster pipeline goes to all nodes at once, in no order across them.
-        replies = [] if in_order and isinstance(self._client(), redis.RedisCluster) else self._send_batch(commands)
-        unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
-        if in_order and (not replies or any(unknown)):
-            # Sending only the unknown ones again would run them after their successors. All are repeatable.
+        # A cluster pipeline goes to all nodes at once, in no order across them, and repeats what failed by itself.
+        if again and isinstance(self._client(), redis.RedisCluster):
             return [self._send_one(command) for command in commands]
+        replies = self._send_batch(commands)
+        unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
+        if again and any(unknown):
+            # Sending only the unknown ones again would run them after their successors.
+            return [self._send_one(command) for command in again()]
         return [
-            self._send_one(command) if again else _raised(reply)
-            for command, reply, again in zip(commands, replies, unknown, strict=True)
+            self._send_one(command) if resend else _raised(reply)
+            for command, reply, resend in zip(commands, replies, unknown, strict=True)
         ]
 
     def _client(self) -> Commands:
@@ -264,11 +264,6 @@ def record_key(namespace: str, record: str) -> str:
 
 def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:
     return script, key, *arguments
-
-
-def _other(token: str) -> str:
-    """Return a word that is new as well, for a second attempt."""
-    return f"{token}~"
 
 
 def _raised(reply: Any) -> Any:
