@@ -237,16 +237,16 @@ def _resend(site: Site) -> Program:
 
 
 def _everything(site: Site) -> Program:
-    scripts = {"R": read(SUBSCRIPTION), "Q": read(SUBSCRIPTION), "I": invalidate(CUSTOMER)}
-    nature = losses("redis")
+    scripts = {"R": read(SUBSCRIPTION), "I": invalidate(CUSTOMER)}
     return program(
-        "two fills that embed, losses, faults",
+        "a fill that embeds, losses and faults",
         site,
         scripts,
-        nature=nature,
-        happenings=1,
+        nature=losses("redis"),
+        happenings=2,
         faults=(FAILS, LOST),
-        fault_budget=1,
+        fault_budget=2,
+        cached=("redis",),
     )
 
 
