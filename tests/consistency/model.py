@@ -7,6 +7,7 @@ first: no order of such steps can be told from another.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consistency.actors import BREAKS, FAILS, LOST, Actor, BrokenConnectionError, World
@@ -51,10 +52,7 @@ class ModelTier:
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         del namespace
-        return [
-            self._point(f"read {record}", lambda world, r=record, k=key: self._read(world, r, k))
-            for record, key in slots
-        ]
+        return [self._point(f"read {record}", partial(self._read, record=record, key=key)) for record, key in slots]
 
     def touch(self, namespace: str, records: Sequence[str], token: str, ttl: float) -> tuple[list[State], Counter]:
         del namespace, ttl
@@ -64,11 +62,15 @@ class ModelTier:
         del namespace
         for record, generation in generations:
             if record in self._watched:
-                self._point(f"settle {record}", lambda world, r=record, g=generation: self._settle(world, r, g, stamp))
+                self._point(
+                    f"settle {record}", partial(self._settle, record=record, generation=generation, stamp=stamp)
+                )
 
     def store(self, key: Key, generation: str, stored: Stored, ttl: float) -> StoreOutcome:
         del ttl
-        return self._point(f"store {key.record}", lambda world: self._store(world, key, generation, stored))
+        effect = partial(self._store, key=key, generation=generation, stored=stored)
+        outcome: StoreOutcome = self._point(f"store {key.record}", effect)
+        return outcome
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
         del namespace
@@ -76,34 +78,32 @@ class ModelTier:
             record
             for record in records
             if record in self._watched
-            and self._named(f"void {record}", token, lambda world, t, r=record: self._void(world, r, t, change))
+            and self._named(f"void {record}", token, partial(self._void, record=record, change=change))
         ]
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         del namespace
         what = "announce" if started else "count as finished" if finished else "read the counter"
-        return self._point(what, lambda world: self._count(world, started, finished))
+        counter: Counter = self._point(what, partial(self._count, started=started, finished=finished))
+        return counter
 
     def _touch_all(self, records: Sequence[str], token: str) -> list[State]:
-        return [
-            self._named(f"touch {record}", token, lambda world, t, r=record: self._touch(world, r, t))
-            for record in records
-        ]
+        return [self._named(f"touch {record}", token, partial(self._touch, record=record)) for record in records]
 
     def _point(self, what: str, effect: Callable[[World], Any], faults: tuple[str, ...] = _FAULTS) -> Any:
         return self._actor.point(f"{what} in {self._name}", effect, faults)
 
-    def _named(self, what: str, token: str, effect: Callable[[World, str], Any]) -> Any:
+    def _named(self, what: str, token: str, effect: Callable[..., Any]) -> Any:
         """Take a step that may give a record the generation `token`; if its connection breaks, it is sent again."""
         try:
-            return self._point(what, lambda world: effect(world, token), (*_FAULTS, BREAKS))
+            return self._point(what, partial(effect, token=token), (*_FAULTS, BREAKS))
         except BrokenConnectionError:
             again = token if self.resends_the_same_token else f"{token}~"
-            return self._point(f"{what} again", lambda world: effect(world, again))
+            return self._point(f"{what} again", partial(effect, token=again))
 
     def _read(self, world: World, record: str, key: Key | None) -> Reading:
         held = world.get((self._name, record))
-        return Reading(None, None) if held is None else Reading(held.generation, key and held.value(key.variant))
+        return Reading(held.generation, held.value(key.variant) if key else None) if held else Reading(None, None)
 
     def _touch(self, world: World, record: str, token: str) -> State:
         held = world.setdefault((self._name, record), Record(token))

@@ -29,7 +29,7 @@ class SkewedClock(SystemClock):
     def __init__(self) -> None:
         self._skew = _SKEWS[os.getpid() % len(_SKEWS)]
 
-    def now(self) -> float:  # type: ignore[override]  # the class it replaces keeps the function itself
+    def now(self) -> float:
         return time.time() + self._skew
 
 
@@ -46,7 +46,7 @@ class CountingMeter(NullMeter):
 
 if "STORM_PLANTED" in os.environ:
     # A storm in which no invalidation does anything: the verdict has to say so.
-    protocol.invalidate = lambda *_: None  # type: ignore[assignment]  # that is the bug
+    protocol.invalidate = lambda *_: None
 
 _meter = CountingMeter()
 _settings = Settings.from_env()

@@ -122,7 +122,7 @@ class CacheMachine(RuleBasedStateMachine):
         return Process(build(chosen, clock=clock, shared=guarded), clock, faulty)
 
     @rule(target=flights, process=st.integers(0, PROCESSES - 1), path=st.sampled_from(sorted(PATHS)))
-    def begin_read(self, process: int, path: str) -> Flight:
+    def begin_read(self, process: int, path: str) -> Flight | None:
         return self._begin(process, path)
 
     @rule(path=st.sampled_from(sorted(PATHS)), order=st.permutations(range(PROCESSES)))
