@@ -21,7 +21,7 @@ def tier(clock: FakeClock) -> FaultyTier:
 
 
 def test_a_tier_that_is_owed_nothing_is_trusted_without_being_asked(tier: FaultyTier) -> None:
-    assert Debts().is_trusted(tier)
+    assert tier in Debts().trusted((tier,))
     assert tier.calls == []
 
 
@@ -29,7 +29,7 @@ def test_a_debt_is_paid_before_the_tier_is_trusted(tier: FaultyTier) -> None:
     debts = Debts()
     debts.add(tier, N, ["cus_1"])
     assert debts.owed(tier) == 1
-    assert debts.is_trusted(tier)
+    assert tier in debts.trusted((tier,))
     assert debts.owed(tier) == 0
     (reading,) = tier.read(N, [module.protocol.Slot("cus_1", key_of(N))])
     assert reading.stored is None
@@ -41,10 +41,10 @@ def test_a_debt_that_cannot_be_paid_stays(tier: FaultyTier, step: str) -> None:
     debts.add(tier, N, ["cus_1"])
     debts.add(tier, "acct_2.test", ["cus_2"])
     tier.failing[step] = TierError("no")
-    assert not debts.is_trusted(tier)
+    assert tier not in debts.trusted((tier,))
     assert debts.owed(tier) == 2
     tier.revive()
-    assert debts.is_trusted(tier)
+    assert tier in debts.trusted((tier,))
 
 
 def test_what_was_paid_before_a_failure_is_not_paid_twice(tier: FaultyTier) -> None:
@@ -54,7 +54,7 @@ def test_what_was_paid_before_a_failure_is_not_paid_twice(tier: FaultyTier) -> N
     # The first namespace is settled; then the tier dies.
     tier.after["settle"] = tier.kill
     tier.tier.touch("acct_2.test", ["cus_2"], "g", 60)
-    assert not debts.is_trusted(tier)
+    assert tier not in debts.trusted((tier,))
     assert debts.owed(tier) == 1
 
 
@@ -68,7 +68,7 @@ def test_the_same_record_is_owed_once(tier: FaultyTier) -> None:
 def test_a_hopeless_debt_leaves_the_tier_unread(tier: FaultyTier) -> None:
     debts = Debts()
     debts.add(tier, N, [f"cus_{number}" for number in range(module.MOST + 1)])
-    assert not debts.is_trusted(tier)
+    assert tier not in debts.trusted((tier,))
     assert tier.calls == []
 
 
@@ -76,5 +76,5 @@ def test_tiers_have_debts_of_their_own(tier: FaultyTier, clock: FakeClock) -> No
     debts, memory = Debts(), MemoryTier(1000, clock)
     memory.name = "other"
     debts.add(memory, N, ["cus_1"])
-    assert debts.is_trusted(tier)
+    assert tier in debts.trusted((tier,))
     assert tier.calls == []

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,11 +100,24 @@ def test_a_single_error_reply_is_raised(wire: Wire) -> None:
         wire.execute_command("NOSUCHCOMMAND")
 
 
-def test_a_connection_closed_by_the_server_is_opened_anew(wire: Wire, admin: redis.Redis) -> None:
+def test_nothing_is_sent_twice_but_a_closed_connection_is_replaced(wire: Wire, admin: redis.Redis) -> None:
     victim = wire.execute_command("CLIENT", "ID")
     assert admin.execute_command("CLIENT", "KILL", "ID", victim) == 1
+    with pytest.raises(redis.ConnectionError):
+        wire.exchange([("ECHO", "a"), ("ECHO", "b")])
     assert wire.exchange([("ECHO", "a"), ("ECHO", "b")]) == [b"a", b"b"]
     assert wire.execute_command("CLIENT", "ID") != victim
+
+
+def test_one_closed_connection_takes_the_idle_ones_with_it(wire: Wire, admin: redis.Redis) -> None:
+    with ThreadPoolExecutor(THREADS) as threads:
+        barrier = Barrier(THREADS)
+        victims = set(threads.map(lambda _: (barrier.wait(), wire.execute_command("CLIENT", "ID"))[1], range(THREADS)))
+    for victim in victims:
+        admin.execute_command("CLIENT", "KILL", "ID", victim)
+    with pytest.raises(redis.ConnectionError):
+        wire.execute_command("ECHO", "a")
+    assert wire.execute_command("ECHO", "a") == b"a", "the next try has a new connection, however many had died"
 
 
 def test_an_answer_that_came_too_late_is_never_taken_for_another_one(wire: Wire, valkey: Valkey) -> None:

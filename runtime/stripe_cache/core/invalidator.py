@@ -46,10 +46,12 @@ class Invalidator:
                 protocol.invalidate(tier, namespace, names, change)
             except TierError as error:
                 failed[tier.name] = str(error)
-                self._debts.add(tier, namespace, names)
                 self._meter.count(metrics.INVALIDATION_FAILED, len(names), tier=tier.name)
             else:
                 done[tier.name] = len(names)
+            if failed and tier in self._tiers.shared:
+                # Also a tier that was told, if one below was not: it may be filled from there again.
+                self._debts.add(tier, namespace, names)
         self._meter.count(metrics.INVALIDATION_FAILED if failed else metrics.INVALIDATION, len(names))
         if failed:
             raise InvalidationError(names, done, failed)

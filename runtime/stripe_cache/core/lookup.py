@@ -73,8 +73,8 @@ class Lookup:
         misses = missing = [Miss(plan, fwd=fwd) for plan in plans]
         if self._tiers.memory is not None:
             missing = self._visit_memory(self._tiers.memory, missing, directives, now)
-        for tier in self._tiers.shared:
-            if missing and self._debts.is_trusted(tier):
+        for tier in self._debts.trusted(self._tiers.shared) if missing else ():
+            if missing:
                 missing = self._visit(tier, missing, directives, now)
         for miss in missing:
             self._meter.count(metrics.MISS, object_type=miss.plan.object_type)
@@ -101,6 +101,9 @@ class Lookup:
             return None
         # The origin took its time to fail. Whatever was invalidated meanwhile must not be served now: look again.
         (found,) = protocol.look(miss.stale, [miss.plan.key])
+        witness = found.stored.witness if found else None
+        if witness is not None and not self._near.is_current(miss.plan.key.namespace, witness):
+            return None
         now = self._clock.now()
         if found is None or found.stored.entry.freshness(now) is Freshness.DEAD:
             return None

@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 
 PREFIX = "sc1"
 COUNTER_TTL = 30 * 86400
-"""Seconds the counter outlives its last use.
-
-Losing it begins a new epoch, which is safe and refuses fills in flight.
-"""
+"""Seconds the counter outlives its last use; losing it begins a new epoch, which is safe and refuses fills."""
 
 
 VOID_TTL = 2 * 3600
@@ -87,8 +84,12 @@ class RedisTier:
 
         On a single node all go in one round trip, executed in order.
         """
-        touches = [_call(TOUCH, record_key(namespace, record), token, int(ttl)) for record in records]
-        replies = self._send([*touches, self._counting(namespace, 0, 0)], in_order=True)
+
+        def commands(word: str) -> list[tuple[Any, ...]]:
+            touches = [_call(TOUCH, record_key(namespace, record), word, int(ttl)) for record in records]
+            return [*touches, self._counting(namespace, 0, 0)]
+
+        replies = self._send(commands(token), again=lambda: commands(new_token()))
         states = [_state(fields) for fields in replies[:-1]]
         return states, _counter(replies[-1])
 
@@ -105,13 +106,15 @@ class RedisTier:
         return StoreOutcome.STORED if kept else StoreOutcome.REFUSED
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
-        """Void in one script per record, all in one round trip."""
-        replies = self._send(
-            [
-                _call(VOID, record_key(namespace, record), token, change.add, change.remove, VOID_TTL)
+        """Void in one script per record, on a single node all in one round trip."""
+
+        def commands(word: str) -> list[tuple[Any, ...]]:
+            return [
+                _call(VOID, record_key(namespace, record), word, change.add, change.remove, VOID_TTL)
                 for record in records
             ]
-        )
+
+        replies = self._send(commands(token), again=lambda: commands(new_token()))
         return [record for record, present in zip(records, replies, strict=True) if present]
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
@@ -142,29 +145,48 @@ class RedisTier:
             self._meter.count(CORRUPT_ENTRY, tier=self.name)
             return None
 
-    def _send(self, commands: Sequence[tuple[Any, ...]], *, in_order: bool = False) -> list[Any]:
-        """Send the commands in one round trip; a script the server does not know is sent in full, once."""
+    def _send(
+        self, commands: Sequence[tuple[Any, ...]], again: Callable[[], Sequence[tuple[Any, ...]]] | None = None
+    ) -> list[Any]:
+        """Send the commands in one round trip, and once more if the connection turns out to be dead.
+
+        `again` makes what is sent then, where it must differ; such commands are also run in order. A generation must
+        differ, because it may have been given already:
+            invalidator 1: voids, generation T, its connection breaks     reader: leases T, asks the origin
+            invalidator 2: voids, generation U, done                      invalidator 1: sends T again
+            reader: stores, under T, what is dead since invalidator 2
+        """
         if not commands:
             return []
         try:
-            return self._exchange(commands, in_order=in_order)
+            try:
+                return self._send_once(commands, again)
+            except redis.ConnectionError:
+                return self._send_once(again() if again else commands, again)
         except redis.RedisError as error:
             raise TierError(f"redis: {type(error).__name__}: {error}") from error
         except OSError as error:
             raise TierError(f"redis: {type(error).__name__}") from error
 
-    def _exchange(self, commands: Sequence[tuple[Any, ...]], *, in_order: bool) -> list[Any]:
+    def _send_once(
+        self, commands: Sequence[tuple[Any, ...]], again: Callable[[], Sequence[tuple[Any, ...]]] | None
+    ) -> list[Any]:
         if len(commands) == 1:
             return [self._send_one(commands[0])]
-        # A cluster pipeline goes to all nodes at once, in no order across them.
-        replies = [] if in_order and isinstance(self._client(), redis.RedisCluster) else self._send_batch(commands)
-        unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
-        if in_order and (not replies or any(unknown)):
-            # Sending only the unknown ones again would run them after their successors. All are repeatable.
+        # A cluster pipeline goes to all nodes at once, in no order across them, and repeats what failed by itself.
+        if again and isinstance(self._client(), redis.RedisCluster):
             return [self._send_one(command) for command in commands]
+        replies = self._send_batch(commands)
+        unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
+        if again and any(unknown):
+            # Sending only the unknown ones again would run them after their successors. Where none has run yet, nothing
+            # was given either.
+            script = commands[0][0]
+            ran = any(command[0] is script and not new for command, new in zip(commands, unknown, strict=True))
+            return [self._send_one(command) for command in (again() if ran else commands)]
         return [
-            self._send_one(command) if again else _raised(reply)
-            for command, reply, again in zip(commands, replies, unknown, strict=True)
+            self._send_one(command) if resend else _raised(reply)
+            for command, reply, resend in zip(commands, replies, unknown, strict=True)
         ]
 
     def _client(self) -> Commands | Wire:
@@ -204,7 +226,7 @@ def _by_digest(command: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:
-    return (script, key, *arguments)
+    return script, key, *arguments
 
 
 def _raised(reply: Any) -> Any:

@@ -23,8 +23,8 @@ def connect(address: RedisAddress, timeout: float) -> Any:
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "socket_keepalive": True,
-        # One more try, only on a connection that turned out to be closed: a server that is slow is not asked twice.
-        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        # None: redis-py would send the same bytes again, and what it sends may have to differ (see RedisTier._send).
+        "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "credential_provider": _credentials(address),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 class Wire:
     """Sends commands to one server. Thread-safe; also after a fork. The pool's bound on connections holds.
 
-    Raises redis.RedisError. A connection that turns out to be closed is opened anew, once, and the commands are sent
-    again.
+    Raises redis.RedisError. Nothing is sent twice: the same generation, given again, could let a dead value in. A
+    connection that turns out to be closed takes the idle ones with it, which were most likely closed with it (a server
+    restarted, a sandbox thawed), so that the next try has a new one.
     """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
@@ -44,18 +46,21 @@ class Wire:
         """Send the commands in one round trip and return their replies in order; an error reply is one of them."""
         connection = self._take()
         try:
-            try:
-                replies = _exchange(connection, commands)
-            except redis.ConnectionError:
-                connection.disconnect()
-                replies = _exchange(connection, commands)
-        except BaseException:
+            replies = _exchange(connection, commands)
+        except BaseException as error:
             # What it was asked may still be answered: nobody may take that for the answer to a question of their own.
-            connection.disconnect()
-            self._pool.release(connection)
+            self._close(connection)
+            if isinstance(error, redis.ConnectionError):
+                while self._idle:
+                    with suppress(IndexError):
+                        self._close(self._idle.pop())
             raise
         self._idle.append(connection)
         return replies
+
+    def _close(self, connection: Any) -> None:
+        connection.disconnect()
+        self._pool.release(connection)
 
     def _take(self) -> Any:
         if self._pid != os.getpid():

@@ -1,0 +1,37 @@
+"""Servers for the tests of this folder, one of each for all of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.dynamodb import DynamoDB
+from local.valkey import Valkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[DynamoDB]:
+    with DynamoDB() as server:
+        yield server
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[object], None]:
+    """Print a line although the test passes: what was gone through is part of the result."""
+
+    def write(line: object) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line}")
+
+    return write

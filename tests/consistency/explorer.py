@@ -1,0 +1,230 @@
+"""Runs a small concurrent program in every order its steps can be taken in, and stops at the first wrong one.
+
+A state is two values: what the world holds, and what each actor has been told. States reached in different orders are
+recognised as the same one, so the search covers all orders although it visits each state once. It goes breadth first:
+the first violation it meets is one of the shortest.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from consistency.actors import OK, Actor, Suspended, Violation, World
+
+from stripe_cache.core import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+
+@dataclass(frozen=True)
+class Nature:
+    """Something that may happen between any two steps, `limit` times per run: a flush, an eviction, a tick."""
+
+    label: str
+    effect: Callable[[World], bool]
+    """Change the world; return False if there is nothing to change."""
+    limit: int = 1
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to explore: actors, what nature may do, and how much of it per run."""
+
+    name: str
+    actors: dict[str, Callable[[Actor], None]]
+    world: Callable[[], World]
+    nature: tuple[Nature, ...] = ()
+    happenings: int = 0
+    faults: tuple[str, ...] = ()
+    fault_budget: int = 0
+    unlucky: tuple[str, ...] = ()
+    """Which steps the faults may hit: beginnings of what a schedule calls them."""
+    crashes: dict[str, Callable[[World], None]] = field(default_factory=dict)
+    """Actors that may die between any two steps, and what their death means for the promises."""
+    invariant: Callable[[World], None] = lambda _: None
+
+
+@dataclass
+class Report:
+    """What a search went through. `interleavings` counts complete runs, first step to last, in every order."""
+
+    program: str
+    states: int = 0
+    transitions: int = 0
+    interleavings: int = 0
+    longest: int = 0
+    seconds: float = 0.0
+    violation: str = ""
+    schedule: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return (
+            f"{self.program:<44} {self.states:>7,} states {self.transitions:>8,} steps "
+            f"{self.interleavings:>28,} interleavings of up to {self.longest:>2} steps {self.seconds:6.1f} s"
+        )
+
+
+@dataclass(frozen=True)
+class _Path:
+    label: str
+    before: _Path | None
+
+    def labels(self) -> tuple[str, ...]:
+        found, path = [], self
+        while path.before is not None:
+            found.append(path.label)
+            path = path.before
+        return tuple(reversed(found))
+
+
+@dataclass(frozen=True)
+class _Node:
+    world: World
+    logs: tuple[tuple[Any, ...], ...]
+    pending: tuple[Suspended | None, ...]
+    used: tuple[int, ...]
+    faults: int
+    path: _Path
+
+
+class Search:
+    """One breadth-first search. Its states are layered by the number of steps, so runs can be counted exactly."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._names = tuple(program.actors)
+        self._happenings = (*program.nature, *(Nature(f"{name} dies", lambda _: True) for name in program.crashes))
+        self.report = Report(program.name)
+
+    def run(self, most_states: int | None = None) -> Report:
+        """Search until everything is explored or a promise broken; raises RuntimeError beyond `most_states`."""
+        began = time.perf_counter()
+        path = _Path("", None)
+        random_words = protocol.new_token
+        # A search keeps what it makes: looking for garbage in it takes longer than the search.
+        gc.disable()
+        logging.disable()
+        try:
+            self._explore(most_states)
+        except _FoundError as found:
+            path = found.path
+            self.report.violation = str(found.__cause__)
+        finally:
+            gc.enable()
+            logging.disable(logging.NOTSET)
+            protocol.new_token = random_words
+        self.report.schedule = path.labels()
+        self.report.seconds = time.perf_counter() - began
+        return self.report
+
+    def _explore(self, most_states: int | None) -> None:
+        layer = {self._key(root): (root, 1) for root in [self._root()]}
+        while layer:
+            following: dict[Hashable, tuple[_Node, int]] = {}
+            for node, ways in layer.values():
+                ended = True
+                for successor in self._successors(node):
+                    ended = False
+                    self.report.transitions += 1
+                    key = self._key(successor)
+                    known = following.get(key)
+                    following[key] = (known[0], known[1] + ways) if known else (successor, ways)
+                if ended:
+                    self.report.interleavings += ways
+            self.report.states += len(layer)
+            self.report.longest += bool(following)
+            if most_states is not None and self.report.states > most_states:
+                raise RuntimeError(f"{self._program.name}: more than {most_states} states")
+            layer = following
+
+    def _root(self) -> _Node:
+        world = self._program.world()
+        logs: list[tuple[Any, ...]] = []
+        pending: list[Suspended | None] = []
+        for name in self._names:
+            log, step = self._advance(world, name, (), None)
+            logs.append(log)
+            pending.append(step)
+        return _Node(world, tuple(logs), tuple(pending), (0,) * len(self._happenings), 0, _Path("", None))
+
+    def _successors(self, node: _Node) -> Iterator[_Node]:
+        for index, step in enumerate(node.pending):
+            if step is None:
+                continue
+            unlucky = f"{self._names[index]}: {step.label}".startswith(self._program.unlucky)
+            allowed = [fault for fault in self._program.faults if unlucky and fault in step.faults]
+            for choice in (OK, *(allowed if node.faults < self._program.fault_budget else ())):
+                yield self._step(node, index, step, choice)
+        if any(step is not None for step in node.pending) and sum(node.used) < self._program.happenings:
+            for index, nature in enumerate(self._happenings):
+                if node.used[index] < nature.limit:
+                    yield from self._happen(node, index, nature)
+
+    def _step(self, node: _Node, index: int, step: Suspended, choice: str) -> _Node:
+        name, world = self._names[index], dict(node.world)
+        path = _Path(f"{name}: {step.label}{'' if choice == OK else f' [{choice}]'}", node.path)
+        try:
+            log, following = self._advance(world, name, node.logs[index], choice)
+            self._program.invariant(world)
+        except Violation as violation:
+            raise _FoundError(path) from violation
+        return _Node(
+            world,
+            _replaced(node.logs, index, log),
+            _replaced(node.pending, index, following),
+            node.used,
+            node.faults + (choice != OK),
+            path,
+        )
+
+    def _happen(self, node: _Node, index: int, nature: Nature) -> Iterator[_Node]:
+        world, pending = dict(node.world), node.pending
+        path = _Path(nature.label, node.path)
+        mortal = index - len(self._program.nature)
+        if mortal >= 0:
+            name = list(self._program.crashes)[mortal]
+            victim = self._names.index(name)
+            if pending[victim] is None:
+                return
+            pending = _replaced(pending, victim, None)
+            self._program.crashes[name](world)
+        elif not nature.effect(world):
+            return
+        try:
+            self._program.invariant(world)
+        except Violation as violation:
+            raise _FoundError(path) from violation
+        yield _Node(world, node.logs, pending, _replaced(node.used, index, node.used[index] + 1), node.faults, path)
+
+    def _advance(
+        self, world: World, name: str, log: tuple[Any, ...], choice: str | None
+    ) -> tuple[tuple[Any, ...], Suspended | None]:
+        actor = Actor(name, world, list(log), choice)
+        # Random words would make each run of an actor another one.
+        protocol.new_token = actor.token
+        try:
+            self._program.actors[name](actor)
+        except Suspended as step:
+            return tuple(actor.log), step
+        return tuple(actor.log), None
+
+    def _key(self, node: _Node) -> Hashable:
+        # What an actor that has ended was told matters to nobody any more.
+        logs = tuple(None if step is None else log for step, log in zip(node.pending, node.logs, strict=True))
+        return frozenset(node.world.items()), logs, node.used, node.faults
+
+
+class _FoundError(Exception):
+    def __init__(self, path: _Path) -> None:
+        super().__init__(path.label)
+        self.path = path
+
+
+def _replaced(values: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
+    return (*values[:index], value, *values[index + 1 :])

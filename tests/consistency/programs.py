@@ -1,0 +1,280 @@
+"""The programs that are explored: each a few processes, and what nature may do to them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from consistency import promises
+from consistency.actors import BREAKS, FAILS, LOST, Actor, World
+from consistency.explorer import Nature, Program
+from consistency.model import evict, flush
+from consistency.processes import CUSTOMER, SUBSCRIPTION, Onlooker, Process, Site, no_dead_value
+
+Script = Callable[[Process], None]
+Builder = Callable[[Site], Program]
+
+ONE: tuple[str, ...] = ("redis",)
+TWO = ("redis", "dynamodb")
+
+
+def read(record: str, times: int = 1) -> Script:
+    def script(process: Process) -> None:
+        for _ in range(times):
+            process.read(record)
+
+    return script
+
+
+def invalidate(record: str) -> Script:
+    return lambda process: process.invalidate(record)
+
+
+def write(record: str) -> Script:
+    return lambda process: process.write(record)
+
+
+def write_then_read(record: str, then: str) -> Script:
+    def script(process: Process) -> None:
+        process.write(record)
+        process.read(then)
+
+    return script
+
+
+def losses(*tiers: str, records: tuple[str, ...] = (CUSTOMER, SUBSCRIPTION)) -> tuple[Nature, ...]:
+    """Return every way to lose something in these tiers."""
+    return tuple(nature for tier in tiers for nature in (flush(tier), *(evict(tier, one) for one in (*records, "#"))))
+
+
+def tick(seconds: float, limit: int) -> Nature:
+    def effect(world: World) -> bool:
+        world["time"] += seconds
+        return True
+
+    return Nature(f"{seconds:g} s pass", effect, limit)
+
+
+def freeze(process: str, seconds: float) -> Nature:
+    """Time passes, but not on this process's monotonic clock: its sandbox was frozen."""
+
+    def effect(world: World) -> bool:
+        world["time"] += seconds
+        world["frozen", process] = world.get(("frozen", process), 0.0) + seconds
+        return True
+
+    return Nature(f"{process} is frozen for {seconds:g} s", effect)
+
+
+def set_back(process: str, seconds: float) -> Nature:
+    def effect(world: World) -> bool:
+        world["wall", process] = world.get(("wall", process), 0.0) - seconds
+        return True
+
+    return Nature(f"the wall clock of {process} is set back by {seconds:g} s", effect)
+
+
+def program(
+    name: str,
+    site: Site,
+    scripts: dict[str, Script],
+    *,
+    nature: tuple[Nature, ...] = (),
+    happenings: int = 0,
+    faults: tuple[str, ...] = (),
+    fault_budget: int = 0,
+    unlucky: tuple[str, ...] | None = None,
+    mortal: tuple[str, ...] = (),
+    cached: tuple[str, ...] = (),
+    begun: bool = False,
+) -> Program:
+    """Put a program together.
+
+    From the start, the tiers in `cached` hold CUSTOMER, refilled once; if `begun`, a writer has begun to write it.
+    """
+
+    def world() -> World:
+        new = promises.new_world(CUSTOMER, SUBSCRIPTION)
+        if cached:
+            before = Process(Onlooker("before", new, []), site)
+            before.invalidate(CUSTOMER)
+            before.read(CUSTOMER)
+        for tier in set(site.shared) - set(cached):
+            flush(tier).effect(new)
+        if begun:
+            Process(Onlooker("begun", new, []), site).begin_write(CUSTOMER)
+        return new
+
+    def actor(script: Script) -> Callable[[Actor], None]:
+        return lambda running: script(Process(running, site))
+
+    return Program(
+        name,
+        {one: actor(script) for one, script in scripts.items()},
+        world,
+        nature,
+        happenings,
+        faults,
+        fault_budget,
+        ("",) if unlucky is None else unlucky,
+        {one: partial(promises.writer_died, one) for one in mortal},
+        partial(no_dead_value, site),
+    )
+
+
+_PLAIN = (CUSTOMER,)
+
+
+def _plain(site: Site) -> Program:
+    site = replace(site, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER), "Q": read(CUSTOMER), "I": invalidate(CUSTOMER)}
+    return program(
+        "two fills, an invalidation, a loss", site, scripts, nature=losses("redis", records=_PLAIN), happenings=1
+    )
+
+
+def _embedded(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "Q": read(SUBSCRIPTION), "I": invalidate(CUSTOMER)}
+    return program("two fills that embed, an invalidation", site, scripts)
+
+
+def _lossy(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "I": invalidate(CUSTOMER)}
+    return program("a fill that embeds, two losses", site, scripts, nature=losses("redis"), happenings=2)
+
+
+def _epochs(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "I": invalidate(CUSTOMER)}
+    nature = losses("redis", records=())
+    return program("a fill that embeds, a lost counter", site, scripts, nature=nature, happenings=2, cached=("redis",))
+
+
+def _two_tiers(site: Site) -> Program:
+    site = replace(site, shared=TWO, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER), "I": invalidate(CUSTOMER)}
+    nature = losses(*TWO, records=_PLAIN)
+    return program(
+        "two tiers, a copy upwards, a loss", site, scripts, nature=nature, happenings=1, cached=("dynamodb",)
+    )
+
+
+def _two_tiers_embedded(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "I": invalidate(CUSTOMER)}
+    nature = losses(*TWO)
+    return program(
+        "two tiers, a fill that embeds, a loss", replace(site, shared=TWO), scripts, nature=nature, happenings=1
+    )
+
+
+def _outage(site: Site) -> Program:
+    site = replace(site, shared=TWO, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER), "I": invalidate(CUSTOMER)}
+    return program("two tiers, a step fails or its answer is lost", site, scripts, faults=(FAILS, LOST), fault_budget=1)
+
+
+def _write(site: Site) -> Program:
+    scripts = {"W": write(CUSTOMER), "R": read(SUBSCRIPTION), "Q": read(CUSTOMER)}
+    return program("a write, two fills", replace(site, versions=True), scripts)
+
+
+def _crash(site: Site) -> Program:
+    scripts = {"W": write(CUSTOMER), "R": read(SUBSCRIPTION)}
+    return program("a writer dies", replace(site, versions=True), scripts, mortal=("W",), happenings=1)
+
+
+def _two_writers(site: Site) -> Program:
+    site = replace(site, versions=True, watched=_PLAIN)
+    scripts = {"W": lambda process: process.die_in_write(CUSTOMER), "V": write(CUSTOMER), "R": read(CUSTOMER)}
+    return program("two writers, one dies", site, scripts, begun=True)
+
+
+def _write_outage(site: Site) -> Program:
+    site = replace(site, versions=True, shared=TWO, watched=_PLAIN)
+    scripts = {"W": write_then_read(CUSTOMER, CUSTOMER), "R": read(CUSTOMER)}
+    return program(
+        "a writer cannot reach DynamoDB",
+        site,
+        scripts,
+        faults=(FAILS,),
+        fault_budget=2,
+        unlucky=("W: announce in dynamodb",),
+        cached=("dynamodb",),
+    )
+
+
+def _memory(site: Site) -> Program:
+    site = replace(site, memory=True, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
+    return program("memory, time passes", site, scripts, nature=(tick(6.0, 3),), happenings=3, cached=("redis",))
+
+
+def _memory_frozen(site: Site) -> Program:
+    site = replace(site, memory=True, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
+    nature = (tick(6.0, 2), freeze("R", 20.0))
+    return program("memory, a freeze", site, scripts, nature=nature, happenings=3)
+
+
+def _memory_set_back(site: Site) -> Program:
+    site = replace(site, memory=True, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
+    nature = (tick(6.0, 2), set_back("R", 12.0))
+    return program("memory, a clock set back", site, scripts, nature=nature, happenings=3)
+
+
+def _memory_lossy(site: Site) -> Program:
+    site = replace(site, memory=True, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
+    nature = (tick(12.0, 1), *losses("redis", records=_PLAIN))
+    return program("memory, a loss", site, scripts, nature=nature, happenings=2, cached=("redis",))
+
+
+def _resend(site: Site) -> Program:
+    site = replace(site, watched=_PLAIN)
+    scripts = {"I": invalidate(CUSTOMER), "J": invalidate(CUSTOMER), "R": read(CUSTOMER)}
+    return program("a connection breaks", site, scripts, faults=(BREAKS,), fault_budget=1, cached=("redis",))
+
+
+def _everything(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "I": invalidate(CUSTOMER)}
+    return program(
+        "a fill that embeds, losses and faults",
+        site,
+        scripts,
+        nature=losses("redis"),
+        happenings=2,
+        faults=(FAILS, LOST),
+        fault_budget=2,
+        cached=("redis",),
+    )
+
+
+def _two_tiers_three(site: Site) -> Program:
+    site = replace(site, shared=TWO, watched=_PLAIN)
+    scripts = {"R": read(CUSTOMER), "Q": read(CUSTOMER), "I": invalidate(CUSTOMER)}
+    return program("two tiers, two fills, an invalidation", site, scripts)
+
+
+PROGRAMS: dict[str, Builder] = {
+    "plain": _plain,
+    "embedded": _embedded,
+    "lossy": _lossy,
+    "epochs": _epochs,
+    "two tiers": _two_tiers,
+    "two tiers embedded": _two_tiers_embedded,
+    "outage": _outage,
+    "crash": _crash,
+    "two writers": _two_writers,
+    "resend": _resend,
+    "memory": _memory,
+    "memory frozen": _memory_frozen,
+    "memory set back": _memory_set_back,
+    "memory lossy": _memory_lossy,
+}
+SLOW: dict[str, Builder] = {
+    "write": _write,
+    "outage of a write": _write_outage,
+    "everything": _everything,
+    "two tiers, three processes": _two_tiers_three,
+}

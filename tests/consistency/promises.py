@@ -1,0 +1,138 @@
+"""What the cache promises, as facts kept beside the world of a search, and checks of answers against them.
+
+A fact is recorded in the same breath as the step it belongs to, always on the side that makes the promise harder: a
+call begins just before its first step, and is over right after its last.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from consistency.actors import Violation, World
+
+MAX_LAG = 10.0
+
+
+class Call(NamedTuple):
+    """One call to the origin, and the records its answer is made of."""
+
+    name: str
+    records: tuple[str, ...]
+
+
+class Death(NamedTuple):
+    """From `since` on, what this call brought must not be served: an invalidation that began after it was confirmed."""
+
+    call: str
+    since: float
+    process: str
+
+
+class Floor(NamedTuple):
+    """From `since` on, no answer may hold an older version of this object: a write of it was answered."""
+
+    record: str
+    version: int
+    since: float
+    process: str
+
+
+class Start(NamedTuple):
+    """What was promised when a read began."""
+
+    time: float
+    deaths: frozenset[Death]
+    floors: frozenset[Floor]
+
+
+def new_world(*records: str) -> World:
+    """Return a world in which nothing is cached and every object has its version 0."""
+    versions = {("origin", record): 0 for record in records}
+    return {"time": 0.0, "calls": frozenset(), "deaths": frozenset(), "floors": frozenset(), **versions}
+
+
+def call_started(world: World, call: Call) -> None:
+    world["calls"] |= {call}
+
+
+def origin_answers(world: World, records: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    return tuple((record, world["origin", record]) for record in records)
+
+
+def origin_changes(world: World, record: str) -> int:
+    world["origin", record] += 1
+    version: int = world["origin", record]
+    return version
+
+
+def invalidation_begins(world: World, process: str, records: tuple[str, ...]) -> None:
+    world["doomed", process] = frozenset(
+        call.name for call in world["calls"] if not set(records).isdisjoint(call.records)
+    )
+
+
+def invalidation_confirmed(world: World, process: str) -> None:
+    world["deaths"] |= {Death(call, world["time"], process) for call in world.pop(("doomed", process))}
+
+
+def invalidation_failed(world: World, process: str) -> None:
+    world.pop(("doomed", process), None)
+
+
+def write_takes_effect(world: World, process: str, record: str) -> int:
+    world["unanswered", process] = frozenset(call.name for call in world["calls"] if record in call.records)
+    return origin_changes(world, record)
+
+
+def write_answered(world: World, process: str, record: str, version: int, *, told: bool) -> None:
+    """Promise the write to everybody, or, if a tier could not be told, to its own process."""
+    del world["unanswered", process]
+    world["floors"] |= {Floor(record, version, world["time"], process if not told else "")}
+    if told:
+        world["floors"] |= {Floor(record, version, world["time"], f"own {process}")}
+
+
+def writer_died(process: str, world: World) -> None:
+    """Take note that a writer died: if its write took effect, nothing fetched before it did may be served again."""
+    calls = world.pop(("unanswered", process), frozenset())
+    world["deaths"] |= {Death(call, world["time"], process) for call in calls}
+
+
+def read_begins(world: World, process: str) -> None:
+    world["reading", process] = Start(world["time"], world["deaths"], world["floors"])
+
+
+def body_of(call: Call, versions: tuple[tuple[str, int], ...]) -> bytes:
+    return "|".join([call.name, *(f"{record}={version}" for record, version in versions)]).encode()
+
+
+def read_ends(world: World, process: str, tier: str, body: bytes) -> None:
+    """Check an answer a tier gave against what was promised when the read began."""
+    start: Start = world.pop(("reading", process))
+    check(process, tier, body, start)
+
+
+def read_ends_at_origin(world: World, process: str) -> None:
+    del world["reading", process]
+
+
+def check(process: str, tier: str, body: bytes, start: Start) -> None:
+    """Raise Violation if the promises forbid this answer."""
+    call, *versions = body.decode().split("|")
+    # A process's memory may lag behind what another process was told, and behind nothing else.
+    grace = MAX_LAG if tier == "memory" else 0.0
+    for death in start.deaths:
+        if death.call == call and start.time >= death.since + (0.0 if death.process == process else grace):
+            raise Violation(
+                f"{tier} serves the answer of call {call} to {process}, invalidated since by {death.process}"
+            )
+    held = dict(version.split("=") for version in versions)
+    for floor in start.floors:
+        if floor.process not in {"", process, f"own {process}"} or floor.record not in held:
+            continue
+        lag = grace if floor.process == "" else 0.0
+        if int(held[floor.record]) < floor.version and start.time >= floor.since + lag:
+            raise Violation(
+                f"{tier} serves {floor.record} version {held[floor.record]} to {process} after the answer to the write "
+                f"of version {floor.version}"
+            )
