@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ _LARGEST_MEMORY = 10 * 1024**3
 """The largest Lambda has 10,240 MB."""
 
 _LONGEST = 60
+_KMS_KEYS = re.compile(r"[A-Za-z0-9:/_-]{1,512}(?:,[A-Za-z0-9:/_-]{1,512})?")
 
 Value = TypeVar("Value")
 
@@ -70,6 +72,9 @@ class Settings:
     is no help, and Redis and DynamoDB both hanging must not cost a call more than 150 ms."""
     dynamodb_timeout: float = 0.08
     """STRIPE_CACHE_DYNAMODB_TIMEOUT: seconds for connecting and for one read; see redis_timeout."""
+    kms_key: str = ""
+    """STRIPE_CACHE_KMS_KEY: KMS key (id or ARN) to encrypt shared entries with, or `new,old` while one replaces the
+    other. Empty: entries are not encrypted by this package."""
     max_body_bytes: int = 1024 * 1024
     """STRIPE_CACHE_MAX_BODY_BYTES: larger answers are served but not stored."""
 
@@ -99,6 +104,11 @@ class Settings:
             "api_base",
             bool(separator and host) and scheme in {"http", "https"} and "/" not in host and "@" not in host,
             f"use scheme and host without a path, such as {STRIPE_API}",
+        )
+        self._demand(
+            "kms_key",
+            not self.kms_key or _KMS_KEYS.fullmatch(self.kms_key) is not None,
+            "use the id or ARN of a KMS key, or two of them with a comma: the new one, then the old one",
         )
         if self.shared_scope:
             validate_label(self.shared_scope, _name("shared_scope"))

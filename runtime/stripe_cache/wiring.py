@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.debts import Debts
 from stripe_cache.core.engine import Engine
+from stripe_cache.core.errors import SettingError
 from stripe_cache.core.invalidator import Invalidator
 from stripe_cache.core.lookup import Lookup, Tiers
 from stripe_cache.core.near import Near
@@ -15,6 +17,7 @@ from stripe_cache.core.plan import Identity, Planner
 from stripe_cache.core.policy import Policy
 from stripe_cache.core.ports import NullMeter
 from stripe_cache.core.read_through import ReadThrough
+from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.settings import STRIPE_API
 from stripe_cache.tiers import redis_url
 from stripe_cache.tiers.guarded import GuardedTier
@@ -23,6 +26,7 @@ from stripe_cache.tiers.memory import MemoryTier
 if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.ports import Meter, Tier
+    from stripe_cache.core.sealing import Sealer
     from stripe_cache.settings import Settings
 
 _STEPS = 3
@@ -64,19 +68,42 @@ def build(
 def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, ...]:
     """Make the shared tiers that the settings name, each behind its guard, nearest first."""
     tiers: list[Tier] = []
+    sealer = make_sealer(settings, clock, meter) if settings.redis_url or settings.table else UNSEALED
     if settings.redis_url:
         from stripe_cache.tiers.redis import RedisTier
         from stripe_cache.tiers.redis_connection import connect
 
         address = redis_url.parse(settings.redis_url)
-        redis_tier = RedisTier(partial(connect, address, settings.redis_timeout), meter)
-        tiers.append(GuardedTier(redis_tier, settings.redis_timeout * _STEPS, clock, meter))
+        redis_tier = RedisTier(partial(connect, address, settings.redis_timeout), meter, sealer)
+        tiers.append(GuardedTier(redis_tier, settings.redis_timeout * _STEPS, clock, meter, sealer))
     if settings.table:
         from stripe_cache.tiers.dynamodb import DynamoDBTier
 
-        table = DynamoDBTier(partial(_connect_dynamodb, settings.dynamodb_timeout), settings.table, clock, meter)
-        tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter))
+        client = partial(_connect_dynamodb, settings.dynamodb_timeout)
+        table = DynamoDBTier(client, settings.table, clock, meter, sealer)
+        tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter, sealer))
     return tuple(tiers)
+
+
+def make_sealer(settings: Settings, clock: Clock, meter: Meter, *, sparing: bool = True) -> Sealer:
+    """Make what encrypts entries, or what does not; raises SettingError when the package for it is missing."""
+    if not settings.kms_key:
+        return UNSEALED
+    if importlib.util.find_spec("cryptography") is None:
+        raise SettingError(
+            "STRIPE_CACHE_KMS_KEY is set, and the package `cryptography` is missing: install stripe-cache[encryption]"
+        )
+    from stripe_cache.tiers.data_keys import DataKeys
+    from stripe_cache.tiers.sealing import EnvelopeSealer
+
+    client = partial(_connect_kms, settings.dynamodb_timeout)
+    return EnvelopeSealer(DataKeys(settings.kms_key.split(","), client, clock, meter, sparing=sparing))
+
+
+def _connect_kms(timeout: float) -> Any:
+    from stripe_cache.tiers.kms_connection import connect
+
+    return connect(timeout)
 
 
 def _connect_dynamodb(timeout: float) -> Any:

@@ -9,7 +9,8 @@ StripeCacheError
 │   ├── NotAnEventError       apply_event() was given something that is no Stripe event
 │   └── NotCachedError        only-if-cached was asked for, and nothing usable is stored
 ├── TierError                 a tier could not do its work; the guard turns it into a miss
-│   └── CorruptEntryError     stored bytes are not an entry of ours
+│   ├── CorruptEntryError     stored bytes are not an entry of ours
+│   └── KeyUnavailableError   no data key to seal or open an entry with, for now
 └── InvalidationError         a shared tier could not be told; nothing may call the invalidation done
 
 Stripe's own errors pass through unchanged: whoever catches stripe.StripeError today keeps doing so.
@@ -61,6 +62,10 @@ class TierError(StripeCacheError):
 
 class CorruptEntryError(TierError):
     """Stored bytes do not decode to an entry of ours, or belong to another record."""
+
+
+class KeyUnavailableError(TierError):
+    """KMS gives no data key right now: an entry stays unstored or unread, and is never kept in plain text instead."""
 
 
 class InvalidationError(StripeCacheError):

@@ -14,10 +14,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stripe_cache.core.errors import CorruptEntryError
+from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
 from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
 from stripe_cache.core.protocol import LEASE_TTL, new_token
+from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers import codec
 from stripe_cache.tiers.dynamodb_table import ItemTooLargeError, Table
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
     from stripe_cache.core.ports import HoldChange, Meter, Slot
+    from stripe_cache.core.sealing import Sealer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,11 +51,14 @@ class DynamoDBTier:
 
     name = "dynamodb"
 
-    def __init__(self, connect: Callable[[], Any], table: str, clock: Clock, meter: Meter) -> None:
+    def __init__(
+        self, connect: Callable[[], Any], table: str, clock: Clock, meter: Meter, sealer: Sealer = UNSEALED
+    ) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._table = Table(connect, table)
         self._clock = clock
         self._meter = meter
+        self._sealer = sealer
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         """Read with one GetItem, or one BatchGetItem per 100 records; strongly consistent."""
@@ -91,7 +96,10 @@ class DynamoDBTier:
 
     def store(self, key: Key, generation: str, stored: Stored, ttl: float) -> StoreOutcome:
         """Store with one conditional write; siblings that would not fit beside the value leave the item."""
-        raw = codec.encode(stored, key.binding)
+        try:
+            raw = self._sealer.seal(codec.encode(stored, key.binding), key)
+        except KeyUnavailableError:
+            return StoreOutcome.UNSEALED
         if len(raw) + _ITEM_OVERHEAD > MAX_ITEM_BYTES:
             return StoreOutcome.TOO_LARGE
         pk = _pk(key.namespace, key.record)
@@ -212,7 +220,9 @@ class DynamoDBTier:
         if value is None or key is None:
             return Reading(generation, None)
         try:
-            return Reading(generation, codec.decode(value.get("B", b""), key.binding))
+            return Reading(generation, codec.decode(self._sealer.open(value.get("B", b""), key), key.binding))
+        except KeyUnavailableError:
+            return Reading(generation, None)
         except CorruptEntryError:
             self._meter.count(CORRUPT_ENTRY, tier=self.name)
             return Reading(generation, None)

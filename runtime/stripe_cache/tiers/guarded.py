@@ -10,6 +10,7 @@ from stripe_cache.core.breaker import Breaker
 from stripe_cache.core.errors import ConfigurationError, TierError
 from stripe_cache.core.metrics import TIER_ERROR, TIER_OPEN
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
+from stripe_cache.core.sealing import UNSEALED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
     from stripe_cache.core.ports import Claim, Meter, Slot, Stamp, State, StoreOutcome, Tier
+    from stripe_cache.core.sealing import Sealer
 
 log = logging.getLogger("stripe_cache")
 
@@ -29,10 +31,12 @@ class GuardedTier:
     asking it while the breaker is open; only an invalidation (`void`, `count` with a number) is always tried, because
     nobody may be told it is done when it is not. `deadline` (seconds) is what one step may take: the tier's own
     client enforces it on the wire, the guard counts a step that took longer as a failure although its answer is used.
+    What the step waited for `sealer`'s keys does not count: a slow KMS is no reason to leave the tier alone.
     """
 
-    def __init__(self, tier: Tier, deadline: float, clock: Clock, meter: Meter) -> None:
+    def __init__(self, tier: Tier, deadline: float, clock: Clock, meter: Meter, sealer: Sealer = UNSEALED) -> None:
         self._tier = tier
+        self._waited = sealer.waited
         self._deadline = deadline
         self._clock = clock
         self._meter = meter
@@ -96,7 +100,7 @@ class GuardedTier:
     def _watched(self, *, always: bool = False) -> Iterator[None]:
         if not always and not self._breaker.admits():
             raise TierError(f"{self.name}: left alone after failures")
-        began = self._clock.monotonic()
+        began, waited = self._clock.monotonic(), self._waited()
         try:
             yield
         except Exception as error:
@@ -106,7 +110,7 @@ class GuardedTier:
             raise TierError(
                 f"{self.name}: {error}" if isinstance(error, ConfigurationError) else repr(error)
             ) from error
-        if self._clock.monotonic() - began > self._deadline:
+        if self._clock.monotonic() - began - (self._waited() - waited) > self._deadline:
             self._meter.count(TIER_ERROR, tier=self.name)
             self._open(was_slow=True)
         else:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 
-from stripe_cache.core.errors import CorruptEntryError, TierError
+from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError, TierError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
 from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
 from stripe_cache.core.protocol import new_token
+from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers import codec
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
     from stripe_cache.core.ports import HoldChange, Meter, Slot
+    from stripe_cache.core.sealing import Sealer
 
 PREFIX = "sc1"
 COUNTER_TTL = 30 * 86400
@@ -147,8 +149,9 @@ class RedisTier:
 
     name = "redis"
 
-    def __init__(self, connect: Callable[[], Commands], meter: Meter) -> None:
+    def __init__(self, connect: Callable[[], Commands], meter: Meter, sealer: Sealer = UNSEALED) -> None:
         self._connect = connect
+        self._sealer = sealer
         self._connected: Commands | None = None
         self._meter = meter
 
@@ -182,7 +185,10 @@ class RedisTier:
 
     def store(self, key: Key, generation: str, stored: Stored, ttl: float) -> StoreOutcome:
         """Store in one script."""
-        raw = codec.encode(stored, key.binding)
+        try:
+            raw = self._sealer.seal(codec.encode(stored, key.binding), key)
+        except KeyUnavailableError:
+            return StoreOutcome.UNSEALED
         place = record_key(key.namespace, key.record)
         (kept,) = self._send([_call(STORE, place, generation, f"v{key.variant}", raw, max(1, int(ttl)))])
         return StoreOutcome.STORED if kept else StoreOutcome.REFUSED
@@ -220,7 +226,9 @@ class RedisTier:
         if raw is None:
             return None
         try:
-            return codec.decode(raw, key.binding)
+            return codec.decode(self._sealer.open(raw, key), key.binding)
+        except KeyUnavailableError:
+            return None
         except CorruptEntryError:
             self._meter.count(CORRUPT_ENTRY, tier=self.name)
             return None
