@@ -160,8 +160,7 @@ class StripeCache:
         if not api_key or not api_key.isascii() or not api_key.isprintable():
             raise RequestError("api_key must be a Stripe API key: sk_..., rk_...")
         path, _, given = path.partition("?")
-        pairs = [*query.parse(given), *query.encode(params or {})]
         # What is sent is the canonical form: the key and the question cannot differ.
-        text = query.canonical(pairs)
+        text = query.canonical([*query.parse(given), *query.encode(params or {})]) if given or params else ""
         url = f"{self.settings.api_base}{path}{'?' if text else ''}{text}"
         return Request("get", url, api_key, account, context, version or self.engine.planner.api_version)

@@ -94,8 +94,6 @@ class CachingHTTPClient(stripe.HTTPClient):
         *,
         _usage: list[str] | None = None,
     ) -> Raw:
-        import asyncio
-
         sent, wishes = _take_directives(headers)
 
         async def send() -> Raw:
@@ -115,13 +113,13 @@ class CachingHTTPClient(stripe.HTTPClient):
         if plan is None:
             return self._pass(await send(), wishes)
         body = None
-        await asyncio.to_thread(plan.begin, self._engine.clock.now())
         try:
+            await drive.on_thread(plan.begin, self._engine.clock.now())
             raw = await send()
             body = raw[0]
         finally:
-            # Shielded: a cancelled caller must not leave the hold standing and the records unvoided.
-            await asyncio.shield(asyncio.to_thread(plan.end, body))
+            # Done even if the caller is cancelled here, or was above while the hold was being put.
+            await drive.on_thread(plan.end, body)
         return raw
 
     def request_stream_with_retries(self, method: str, url: str, *args: Any, **kwargs: Any) -> Raw:
@@ -154,16 +152,20 @@ class CachingHTTPClient(stripe.HTTPClient):
         self, method: str, url: str, headers: Mapping[str, str], form: Any, wishes: Directives
     ) -> Plan | Write | None:
         """Decide: a cached read, a write, or None for what is passed through."""
+        # Headers given per call keep the caller's spelling, and `stripe-account` is an account like `Stripe-Account`.
+        given = {name.lower(): value for name, value in headers.items()}
         request = Request(
             method.lower(),
             url,
-            headers.get("Authorization", "").removeprefix("Bearer "),
-            headers.get("Stripe-Account", ""),
-            headers.get("Stripe-Context", ""),
-            headers.get("Stripe-Version", ""),
+            given.get("authorization", "").removeprefix("Bearer "),
+            given.get("stripe-account", ""),
+            given.get("stripe-context", ""),
+            given.get("stripe-version", ""),
         )
         if request.method == "get":
-            plan = None if wishes.no_store else self._engine.planner.plan(request)
+            # One name in two spellings: which of them Stripe heeds depends on the HTTP library.
+            unclear = len(given) < len(headers)
+            plan = None if wishes.no_store or unclear else self._engine.planner.plan(request)
             return plan if isinstance(plan, Plan) else None
         namespace = self._engine.planner.namespace_of(request)
         if namespace is None:
@@ -186,7 +188,8 @@ def _take_directives(headers: Mapping[str, str]) -> tuple[Mapping[str, str], Dir
             headers = {other: value for other, value in headers.items() if other.lower() != "cache-control"}
             break
     # The SDK sends this while it reacts to an event: the caller knows that something has changed.
-    return headers, directives.reacting(wishes) if "Stripe-Request-Trigger" in headers else wishes
+    reacts = any(name.lower() == "stripe-request-trigger" for name in headers)
+    return headers, directives.reacting(wishes) if reacts else wishes
 
 
 def _response(raw: Raw) -> Response:

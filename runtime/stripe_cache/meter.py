@@ -2,7 +2,8 @@
 
 Counts are added up and written once per invocation, because every line costs ingestion. Each metric appears under
 service and stage and, where it is known, once more under the tier and once under the object type: sums for alarms and
-graphs, and never the product of tiers and types, because every combination of dimensions is a metric to pay for.
+graphs, and never the product of tiers and types, because every combination of dimensions is a metric to pay for. What
+is told of a tier alone appears under the tier alone.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class EmfMeter:
         self._times: dict[tuple[Dimension, str], list[float]] = defaultdict(list)
 
     def count(self, metric: str, value: float = 1, *, tier: str = "", object_type: str = "") -> None:
-        """Add to a metric."""
+        """Add to a metric; adding nothing writes nothing."""
+        if not value:
+            return
         with self._lock:
             for dimension in _dimensions(tier, object_type):
                 self._counts[dimension, metric] += value
@@ -73,7 +76,9 @@ class EmfMeter:
 
 
 def _dimensions(tier: str, object_type: str) -> Iterator[Dimension]:
-    yield "", ""
+    # What concerns a tier alone is no total: a read that memory misses may be a hit all the same.
+    if object_type or not tier:
+        yield "", ""
     if tier:
         yield TIER, tier
     if object_type:

@@ -1,1 +1,1 @@
-"""Stacks: compose constructs, pass objects, grant."""
+"""The stacks of a stage: what is slow to replace, what runs, what is watched."""

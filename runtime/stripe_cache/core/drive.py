@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from contextvars import copy_context
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stripe_cache.core.answer import Answer
 from stripe_cache.core.cache_status import CacheStatus
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from stripe_cache.core.read_through import ReadThrough
 
     Step = Answer | Ticket | Pause | Future[Answer | None]
+
+Result = TypeVar("Result")
 
 PATIENCE = 120.0
 """Seconds a follower waits for its leader: longer than the SDK's longest call, so only a lost leader is given up."""
@@ -65,7 +70,7 @@ async def run_async(
     import asyncio
 
     colour = ("async", id(asyncio.get_running_loop()))
-    step: Step = await _on_thread(reads, reads.begin, plan, directives, colour)
+    step: Step = await _take(reads, reads.begin, plan, directives, colour)
     while not isinstance(step, Answer):
         if isinstance(step, Future):
             try:
@@ -74,45 +79,81 @@ async def run_async(
                 return _alone(await origin())
             if answer is not None:
                 return reads.joined(answer)
-            step = await _on_thread(reads, reads.begin, plan, directives, colour)
+            step = await _take(reads, reads.begin, plan, directives, colour)
             continue
         ticket = step.ticket if isinstance(step, Pause) else step
         try:
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
-                step = await _on_thread(reads, reads.resume, step)
+                step = await _take(reads, reads.resume, step)
                 continue
             response = await origin()
         except Exception as error:  # noqa: BLE001 (the engine raises it again, unless a stale entry may answer)
-            step = await _on_thread(reads, reads.fail, ticket, error)
+            return await on_thread(reads.fail, ticket, error)
         except BaseException:
+            # Cancelled: nothing may be awaited any more, and nothing was learnt about the origin.
             reads.abandon(ticket)
             raise
-        else:
-            step = await _on_thread(reads, reads.complete, ticket, response)
+        return await on_thread(reads.complete, ticket, response)
     return step
 
 
-async def _on_thread(reads: ReadThrough, function: Callable[..., Step], *arguments: Any) -> Step:
-    """Run a step of the engine on a thread; if the caller is cancelled meanwhile, let its followers go."""
+async def on_thread(work: Callable[..., Result], *args: Any) -> Result:
+    """Do blocking work on a thread, surely: a caller that is cancelled leaves, and the work is done all the same.
+
+    `asyncio.to_thread` would take work that still waits for a free thread out of the queue again.
+    """
     import asyncio
 
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    inside = partial(copy_context().run, work, *args)
+    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, inside))
+
+
+async def _take(reads: ReadThrough, function: Callable[..., Step], *args: Any) -> Step:
+    import asyncio
+
+    taking = _Taking(reads, partial(function, *args))
     try:
-        return await asyncio.shield(running)
+        return await on_thread(taking.take)
     except asyncio.CancelledError:
-        # The thread cannot be stopped. If it comes back with a duty, nobody is left to do it, and whoever joined that
-        # flight would wait for minutes.
-        running.add_done_callback(lambda done: _relieve(reads, done))
+        taking.abandon()
         raise
 
 
-def _relieve(reads: ReadThrough, done: Future[Step] | Any) -> None:
-    if done.cancelled() or done.exception() is not None:
-        return
-    step = done.result()
-    if isinstance(step, Ticket | Pause):
-        reads.abandon(step.ticket if isinstance(step, Pause) else step)
+class _Taking:
+    """A step that is taken on a thread while the caller may be cancelled.
+
+    Were nobody told, a ticket taken after the cancellation would be a flight that never lands: everybody who asks the
+    same later would wait for it in vain.
+    """
+
+    def __init__(self, reads: ReadThrough, function: Callable[[], Step]) -> None:
+        self._reads = reads
+        self._function = function
+        self._lock = Lock()
+        self._taken: Step | None = None
+        self._abandoned = False
+
+    def take(self) -> Step:
+        """Take the step; runs on the thread."""
+        step = self._function()
+        with self._lock:
+            self._taken = step
+            abandoned = self._abandoned
+        if abandoned:
+            self._release(step)
+        return step
+
+    def abandon(self) -> None:
+        """Say that nobody will follow the step up, taken or not yet; runs on the event loop and never waits long."""
+        with self._lock:
+            self._abandoned = True
+            step = self._taken
+        self._release(step)
+
+    def _release(self, step: Step | None) -> None:
+        if isinstance(step, Ticket | Pause):
+            self._reads.abandon(step.ticket if isinstance(step, Pause) else step)
 
 
 def _alone(response: Response) -> Answer:

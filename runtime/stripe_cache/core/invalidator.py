@@ -49,7 +49,7 @@ class Invalidator:
                 self._meter.count(metrics.INVALIDATION_FAILED, len(names), tier=tier.name)
             else:
                 done[tier.name] = len(names)
-                self._meter.count(metrics.INVALIDATION, len(names), tier=tier.name)
+        self._meter.count(metrics.INVALIDATION_FAILED if failed else metrics.INVALIDATION, len(names))
         if failed:
             raise InvalidationError(names, done, failed)
         return done

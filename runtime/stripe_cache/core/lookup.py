@@ -43,13 +43,18 @@ class Tiers:
 
 @dataclass(slots=True)
 class Miss:
-    """A request no tier answered: the right to fill each tier, and what may be served if the origin cannot answer."""
+    """A request on its way down the tiers, until one has an answer.
+
+    What stays without one has the right to fill each tier it came past, and knows what may be served if the origin
+    cannot answer.
+    """
 
     plan: Plan
     leases: list[Lease] = field(default_factory=list)
     memory_lease: Lease | None = None
     stale: Tier | None = None
     fwd: str = "uri-miss"
+    answer: Answer | None = None
 
 
 class Lookup:
@@ -65,18 +70,16 @@ class Lookup:
     def walk(self, plans: Sequence[Plan], directives: Directives) -> list[Answer | Miss]:
         """Return an answer or a miss for each plan; never raises for a tier's sake."""
         now = self._clock.now()
-        results: list[Answer | Miss] = [
-            Miss(plan, fwd="request" if directives.no_cache else "uri-miss") for plan in plans
-        ]
-        missing = list(range(len(plans)))
+        fwd = "request" if directives.no_cache else "uri-miss"
+        misses = missing = [Miss(plan, fwd=fwd) for plan in plans]
         if self._tiers.memory is not None:
-            missing = self._visit_memory(self._tiers.memory, results, missing, directives, now)
+            missing = self._visit_memory(self._tiers.memory, missing, directives, now)
         for tier in self._tiers.shared:
             if missing and self._debts.is_trusted(tier):
-                missing = self._visit(tier, results, missing, directives, now)
-        for index in missing:
-            self._meter.count(metrics.MISS, object_type=plans[index].object_type)
-        return results
+                missing = self._visit(tier, missing, directives, now)
+        for miss in missing:
+            self._meter.count(metrics.MISS, object_type=miss.plan.object_type)
+        return [miss.answer or miss for miss in misses]
 
     def fill(self, miss: Miss, entry: Entry, now: float) -> frozenset[str]:
         """Store the origin's answer under every lease; return the names of the tiers that took it."""
@@ -104,49 +107,38 @@ class Lookup:
             return None
         return self._hit(miss.stale, miss.plan, found.stored.entry, now, f"; {reason}")
 
-    def _visit_memory(
-        self, tier: Tier, results: list[Answer | Miss], missing: list[int], directives: Directives, now: float
-    ) -> list[int]:
+    def _visit_memory(self, tier: Tier, missing: list[Miss], directives: Directives, now: float) -> list[Miss]:
         left = []
-        for index, miss, found in self._look(tier, results, missing, directives):
+        for miss, found in self._look(tier, missing, directives):
             witness = found.stored.witness if found else None
             outdated = witness is not None and not self._near.is_current(miss.plan.key.namespace, witness)
-            answer = None if outdated else self._accept(tier, miss, found, directives, now)
-            if answer is None:
+            miss.answer = None if outdated else self._accept(tier, miss, found, directives, now)
+            if miss.answer is None:
                 # Taken before any other tier is read: an invalidation by another thread of this process, in between,
                 # then refuses the copy.
                 (miss.memory_lease,) = protocol.lease(tier, [miss.plan.key], now)
-                left.append(index)
-            else:
-                results[index] = answer
+                left.append(miss)
+        self._meter.count(metrics.MISS, len(left), tier=tier.name)
         return left
 
-    def _visit(
-        self, tier: Tier, results: list[Answer | Miss], missing: list[int], directives: Directives, now: float
-    ) -> list[int]:
-        left, misses = [], []
-        namespace = results_namespace(results, missing)
+    def _visit(self, tier: Tier, missing: list[Miss], directives: Directives, now: float) -> list[Miss]:
+        left = []
+        namespace = missing[0].plan.key.namespace
         seen = self._near.last_seen(tier, namespace)
-        for index, miss, found in self._look(tier, results, missing, directives):
-            answer = self._accept(tier, miss, found, directives, now)
-            if answer is None:
-                left.append(index)
-                misses.append(miss)
-                continue
-            results[index] = answer
-            if found and not answer.status.stale:
+        for miss, found in self._look(tier, missing, directives):
+            miss.answer = self._accept(tier, miss, found, directives, now)
+            if miss.answer is None:
+                left.append(miss)
+            elif found and (miss.leases or miss.memory_lease) and not miss.answer.status.stale:
                 self._fill_above(miss, found.stored.entry, _witness(tier, miss, found, seen), now)
-        self._take_leases(tier, namespace, misses, now)
+        self._take_leases(tier, namespace, left, now)
+        self._meter.count(metrics.MISS, len(left), tier=tier.name)
         return left
 
-    def _look(
-        self, tier: Tier, results: list[Answer | Miss], missing: list[int], directives: Directives
-    ) -> list[tuple[int, Miss, Found | None]]:
-        pending = [(index, miss) for index in missing if isinstance(miss := results[index], Miss)]
+    def _look(self, tier: Tier, missing: list[Miss], directives: Directives) -> list[tuple[Miss, Found | None]]:
         if directives.no_cache:
-            return [(index, miss, None) for index, miss in pending]
-        found = protocol.look(tier, [miss.plan.key for _, miss in pending])
-        return [(index, miss, one) for (index, miss), one in zip(pending, found, strict=True)]
+            return [(miss, None) for miss in missing]
+        return list(zip(missing, protocol.look(tier, [miss.plan.key for miss in missing]), strict=True))
 
     def _accept(self, tier: Tier, miss: Miss, found: Found | None, directives: Directives, now: float) -> Answer | None:
         """Answer with what was found if its age is right; else remember why not."""
@@ -207,12 +199,6 @@ class Lookup:
             return None
         self._meter.count(_OUTCOMES[filled.outcome], tier=lease.tier.name, object_type=plan.object_type)
         return filled if filled.outcome is StoreOutcome.STORED else None
-
-
-def results_namespace(results: list[Answer | Miss], missing: list[int]) -> str:
-    """Return the one namespace of the requests that are still missing."""
-    first = results[missing[0]]
-    return first.plan.key.namespace if isinstance(first, Miss) else ""
 
 
 def _witness(tier: Tier, miss: Miss, found: Found, seen: tuple[str, int] | None) -> Witness:

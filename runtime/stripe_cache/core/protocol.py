@@ -153,7 +153,7 @@ def _is_older_than_lease(state: State, leased: Counter, after: Counter, now: flo
 
 def is_held(state: State, now: float) -> bool:
     """Tell whether a write on this record may still be in flight."""
-    return any(float(hold.rpartition("@")[2]) > now for hold in state.holds)
+    return bool(state.holds) and any(float(hold.rpartition("@")[2]) > now for hold in state.holds)
 
 
 def new_hold(now: float) -> str:

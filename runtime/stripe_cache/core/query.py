@@ -10,6 +10,7 @@ import calendar
 import time
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,6 +23,7 @@ Pair = tuple[str, str]
 
 SETS = frozenset({"expand", "include"})
 """Array parameters whose order and repetition mean nothing to Stripe."""
+_KEPT = 1024
 
 
 def parse(query: str) -> tuple[Pair, ...]:
@@ -33,8 +35,13 @@ def canonical(pairs: Iterable[Pair]) -> str:
     """Return the one string that all equivalent spellings of these pairs share.
 
     Pairs are sorted by name; `expand` and `include` become sorted sets; `a[]=x&a[]=y` and `a[0]=x&a[1]=y` are the
-    same list.
+    same list. What was asked before is remembered.
     """
+    return _canonical(tuple(pairs))
+
+
+@lru_cache(maxsize=_KEPT)
+def _canonical(pairs: tuple[Pair, ...]) -> str:
     sets: set[Pair] = set()
     others: list[Pair] = []
     appended: dict[str, int] = {}

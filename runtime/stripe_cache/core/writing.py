@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -43,6 +44,8 @@ class Write:
         self._pairs = _pairs_of(form)
         self._before = touched_before(self._operation, self._path, self._pairs)
         self._hold = ""
+        self._lock = Lock()
+        self._ended = False
 
     @property
     def changes_nothing(self) -> bool:
@@ -50,14 +53,21 @@ class Write:
         return is_read_only(self._operation, self._path)
 
     def begin(self, now: float) -> None:
-        """Void what the write is known to touch, and hold it."""
-        self._hold = protocol.new_hold(now)
-        self._void(self._before, HoldChange(add=self._hold))
+        """Void what the write is known to touch, and hold it; nothing after the end.
+
+        A cancelled caller may `end` the write on another thread while this still runs or waits for a thread to run on.
+        """
+        with self._lock:
+            if not self._ended:
+                self._hold = protocol.new_hold(now)
+                self._void(self._before, HoldChange(add=self._hold))
 
     def end(self, body: bytes | str | None) -> None:
         """Void it again, with whatever the answer says was touched besides; `body` is None if no answer came."""
         after = touched_after(self._operation, self._path, self._pairs, _object_of(body))
-        self._void(sorted({*self._before, *after}), HoldChange(remove=self._hold))
+        with self._lock:
+            self._ended = True
+            self._void(sorted({*self._before, *after}), HoldChange(remove=self._hold))
 
     def _void(self, records: Sequence[str], change: HoldChange) -> None:
         try:

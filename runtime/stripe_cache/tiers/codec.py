@@ -74,8 +74,8 @@ def decode(raw: bytes, binding: bytes) -> Stored:
     if len(body) != size:
         raise CorruptEntryError("the entry's body has another length than its header says")
     try:
-        headers = _pairs(raw[_HEADER.size : headers_end])
-        embeds = _pairs(raw[headers_end:body_start])
+        headers = tuple(zip(*_columns(raw[_HEADER.size : headers_end]), strict=True))
+        embeds, generations = _columns(raw[headers_end:body_start])
     except ValueError:
         raise CorruptEntryError("the entry's headers or embedded records do not parse") from None
     entry = Entry(
@@ -85,9 +85,9 @@ def decode(raw: bytes, binding: bytes) -> Stored:
         fetched_at=fetched / 1000,
         fresh_until=fresh / 1000,
         stale_until=stale / 1000,
-        embeds=tuple(record for record, _ in embeds),
+        embeds=embeds,
     )
-    return Stored(entry, tuple(generation for _, generation in embeds))
+    return Stored(entry, generations)
 
 
 def _inflate(compressed: bytes, size: int) -> bytes:
@@ -99,11 +99,14 @@ def _inflate(compressed: bytes, size: int) -> bytes:
         raise CorruptEntryError("the entry's body does not inflate") from None
 
 
-def _pairs(raw: bytes) -> tuple[tuple[str, str], ...]:
+def _columns(raw: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split rows of two fields into two columns; raises ValueError if they are not that."""
     if not raw:
-        return ()
-    rows = [row.split(_FIELD) for row in raw.decode().split(_ROW)]
-    return tuple((name, value) for name, value in rows)
+        return (), ()
+    fields = raw.decode().replace(_ROW, _FIELD).split(_FIELD)
+    if len(fields) % 2:
+        raise ValueError("a field is missing")
+    return tuple(fields[::2]), tuple(fields[1::2])
 
 
 def _milliseconds(seconds: float) -> int:

@@ -108,7 +108,7 @@ class DynamoDBTier:
         try:
             item = self._table.update(
                 pk,
-                "SET v.#v = :b, exp = :x",
+                "SET v.#v = :b, exp = :x REMOVE c.#v",
                 {**values, ":b": {"B": raw}},
                 names={"#v": key.variant},
                 condition="g = :g",

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PARTITION_KEY = "pk"
+_OTHER_KEYS = ("does not match the schema", "required keys was not given", "conditions on the keys is invalid")
+"""How DynamoDB says that a table has other keys: the service, then DynamoDB Local in two ways."""
 _BATCH = 100
 """Keys that one BatchGetItem takes."""
 
@@ -112,7 +114,7 @@ class Table:
             return TableError(
                 f"DynamoDB has no table {self._name!r} here: deploy the store stack, or correct STRIPE_CACHE_TABLE"
             )
-        if code == "ValidationException" and "key" in text.lower() and "schema" in text.lower():
+        if code == "ValidationException" and any(words in text.lower() for words in _OTHER_KEYS):
             return TableError(
                 f"the keys of DynamoDB table {self._name!r} are not ours: it needs the partition key "
                 f"{PARTITION_KEY!r} (String) and no sort key"

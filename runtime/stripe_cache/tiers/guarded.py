@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from stripe_cache.core.breaker import Breaker
 from stripe_cache.core.errors import ConfigurationError, TierError
@@ -13,13 +12,16 @@ from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
 from stripe_cache.core.sealing import UNSEALED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
     from stripe_cache.core.ports import Claim, Meter, Slot, Stamp, State, StoreOutcome, Tier
     from stripe_cache.core.sealing import Sealer
+
+Asked = ParamSpec("Asked")
+Told = TypeVar("Told")
 
 log = logging.getLogger("stripe_cache")
 
@@ -35,6 +37,7 @@ class GuardedTier:
     """
 
     def __init__(self, tier: Tier, deadline: float, clock: Clock, meter: Meter, sealer: Sealer = UNSEALED) -> None:
+        self.name = tier.name
         self._tier = tier
         self._waited = sealer.waited
         self._deadline = deadline
@@ -44,11 +47,6 @@ class GuardedTier:
         self._complained = False
 
     @property
-    def name(self) -> str:
-        """The guarded tier's name."""
-        return self._tier.name
-
-    @property
     def is_open(self) -> bool:
         """Whether the tier is being left alone."""
         return self._breaker.is_open
@@ -56,53 +54,48 @@ class GuardedTier:
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         """Read, or find nothing."""
         try:
-            with self._watched():
-                return self._tier.read(namespace, slots)
+            return self._ask(self._tier.read, namespace, slots)
         except TierError:
             return [Reading(None, None)] * len(slots)
 
     def touch(self, namespace: str, records: Sequence[str], token: str, ttl: float) -> tuple[list[State], Counter]:
         """Touch, or raise TierError."""
-        with self._watched():
-            return self._tier.touch(namespace, records, token, ttl)
+        return self._ask(self._tier.touch, namespace, records, token, ttl)
 
     def settle(self, namespace: str, generations: Sequence[tuple[str, str]], stamp: Stamp) -> None:
         """Settle, or raise TierError."""
-        with self._watched():
-            self._tier.settle(namespace, generations, stamp)
+        self._ask(self._tier.settle, namespace, generations, stamp)
 
     def store(self, key: Key, generation: str, stored: Stored, ttl: float) -> StoreOutcome:
         """Store, or raise TierError."""
-        with self._watched():
-            return self._tier.store(key, generation, stored, ttl)
+        return self._ask(self._tier.store, key, generation, stored, ttl)
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange = NO_HOLD) -> list[str]:
         """Void, or raise TierError; tried even while the breaker is open."""
-        with self._watched(always=True):
-            return self._tier.void(namespace, records, token, change)
+        return self._insist(self._tier.void, namespace, records, token, change)
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         """Count, or raise TierError; an addition is tried even while the breaker is open."""
-        with self._watched(always=bool(started or finished)):
-            return self._tier.count(namespace, started=started, finished=finished)
+        send = self._insist if started or finished else self._ask
+        return send(self._tier.count, namespace, started=started, finished=finished)
 
     def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
         """Claim, or raise TierError."""
-        with self._watched():
-            return self._tier.claim(key, generation, token, seconds)
+        return self._ask(self._tier.claim, key, generation, token, seconds)
 
     def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
         """Release, or raise TierError."""
-        with self._watched():
-            self._tier.release(key, generation, token, seconds)
+        self._ask(self._tier.release, key, generation, token, seconds)
 
-    @contextmanager
-    def _watched(self, *, always: bool = False) -> Iterator[None]:
-        if not always and not self._breaker.admits():
+    def _ask(self, step: Callable[Asked, Told], *arguments: Asked.args, **options: Asked.kwargs) -> Told:
+        if not self._breaker.admits():
             raise TierError(f"{self.name}: left alone after failures")
+        return self._insist(step, *arguments, **options)
+
+    def _insist(self, step: Callable[Asked, Told], *arguments: Asked.args, **options: Asked.kwargs) -> Told:
         began, waited = self._clock.monotonic(), self._waited()
         try:
-            yield
+            told = step(*arguments, **options)
         except Exception as error:
             self._failed(error, began)
             if isinstance(error, TierError):
@@ -115,6 +108,7 @@ class GuardedTier:
             self._open(was_slow=True)
         else:
             self._breaker.succeeded()
+        return told
 
     def _failed(self, error: Exception, began: float) -> None:
         self._meter.count(TIER_ERROR, tier=self.name)

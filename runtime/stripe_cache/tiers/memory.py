@@ -130,6 +130,8 @@ class MemoryTier:
                 self._size -= held.size - _RECORD_BYTES
                 holds = {*held.holds, change.add} - {change.remove, ""}
                 self._records[namespace, record] = _Record(token, None, tuple(sorted(holds)))
+            # A process that only writes touches and stores nothing, so nobody else would ever evict for it.
+            self._evict()
             return present
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:

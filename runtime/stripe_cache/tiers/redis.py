@@ -14,7 +14,6 @@ by digest.
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
@@ -25,9 +24,10 @@ from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, Store
 from stripe_cache.core.protocol import new_token
 from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers import codec
+from stripe_cache.tiers.redis_wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
@@ -75,6 +75,7 @@ STORE = Script(
     + """
 if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('HDEL', KEYS[1], 'c' .. string.sub(ARGV[2], 2))
 live(tonumber(ARGV[4]))
 return 1
 """
@@ -132,7 +133,7 @@ VOID_TTL = 2 * 3600
 class Commands(Protocol):
     """What the tier needs of a Redis client; the plain and the cluster client of redis-py both have it."""
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
+    def execute_command(self, *args: Any) -> Any:
         """Send one command and return its reply."""
         ...
 
@@ -152,7 +153,7 @@ class RedisTier:
     def __init__(self, connect: Callable[[], Commands], meter: Meter, sealer: Sealer = UNSEALED) -> None:
         self._connect = connect
         self._sealer = sealer
-        self._connected: Commands | None = None
+        self._connected: Commands | Wire | None = None
         self._meter = meter
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
@@ -237,49 +238,61 @@ class RedisTier:
         """Send the commands in one round trip; a script the server does not know is sent in full, once."""
         if not commands:
             return []
-        with _translated():
-            if len(commands) == 1:
-                return [self._send_one(commands[0])]
-            # A cluster pipeline goes to all nodes at once, in no order across them.
-            replies = [] if in_order and isinstance(self._client(), redis.RedisCluster) else self._send_batch(commands)
-            unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
-            if in_order and (not replies or any(unknown)):
-                # Sending only the unknown ones again would run them after their successors. All are repeatable.
-                return [self._send_one(command) for command in commands]
-            return [
-                self._send_one(command) if again else _raised(reply)
-                for command, reply, again in zip(commands, replies, unknown, strict=True)
-            ]
+        try:
+            return self._exchange(commands, in_order=in_order)
+        except redis.RedisError as error:
+            raise TierError(f"redis: {type(error).__name__}: {error}") from error
+        except OSError as error:
+            raise TierError(f"redis: {type(error).__name__}") from error
 
-    def _client(self) -> Commands:
+    def _exchange(self, commands: Sequence[tuple[Any, ...]], *, in_order: bool) -> list[Any]:
+        if len(commands) == 1:
+            return [self._send_one(commands[0])]
+        # A cluster pipeline goes to all nodes at once, in no order across them.
+        replies = [] if in_order and isinstance(self._client(), redis.RedisCluster) else self._send_batch(commands)
+        unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
+        if in_order and (not replies or any(unknown)):
+            # Sending only the unknown ones again would run them after their successors. All are repeatable.
+            return [self._send_one(command) for command in commands]
+        return [
+            self._send_one(command) if again else _raised(reply)
+            for command, reply, again in zip(commands, replies, unknown, strict=True)
+        ]
+
+    def _client(self) -> Commands | Wire:
         # A cluster client connects when it is made. Two threads may both make one; either serves.
         if self._connected is None:
-            self._connected = self._connect()
+            client = self._connect()
+            self._connected = Wire(client.connection_pool) if type(client) is redis.Redis else client
         return self._connected
 
     def _send_batch(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pipeline = self._client().pipeline(transaction=False)
-        for name, *arguments in commands:
-            if isinstance(name, Script):
-                pipeline.execute_command("EVALSHA", name.digest, 1, *arguments)
-            else:
-                pipeline.execute_command(name, *arguments)
+        lines = [_by_digest(command) for command in commands]
+        client = self._client()
+        if isinstance(client, Wire):
+            return client.exchange(lines)
+        pipeline = client.pipeline(transaction=False)
+        for line in lines:
+            pipeline.execute_command(*line)
         replies: list[Any] = pipeline.execute(raise_on_error=False)
         return replies
 
     def _send_one(self, command: tuple[Any, ...]) -> Any:
-        name, *arguments = command
-        if not isinstance(name, Script):
-            return self._client().execute_command(name, *arguments)
         try:
-            return self._client().execute_command("EVALSHA", name.digest, 1, *arguments)
+            return self._client().execute_command(*_by_digest(command))
         except redis.exceptions.NoScriptError:
-            return self._client().execute_command("EVAL", name.source, 1, *arguments)
+            script, *arguments = command
+            return self._client().execute_command("EVAL", script.source, 1, *arguments)
 
 
 def record_key(namespace: str, record: str) -> str:
     """Return the Redis key of a record; the braces make it one hash slot in a cluster."""
     return f"{PREFIX}:{{{namespace}|{record}}}"
+
+
+def _by_digest(command: tuple[Any, ...]) -> tuple[Any, ...]:
+    name, *arguments = command
+    return ("EVALSHA", name.digest, 1, *arguments) if isinstance(name, Script) else command
 
 
 def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:
@@ -301,13 +314,3 @@ def _state(fields: list[bytes | None]) -> State:
 def _counter(fields: list[bytes]) -> Counter:
     epoch, started, finished = fields
     return Counter(epoch.decode(), int(started), int(finished))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as error:
-        raise TierError(f"redis: {type(error).__name__}: {error}") from error
-    except OSError as error:
-        raise TierError(f"redis: {type(error).__name__}") from error

@@ -1,0 +1,74 @@
+"""Find a Python of the version that Lambda will run, to compile byte code with.
+
+Byte code of another version is ignored by the interpreter, so only an exact match will do. Three places are looked at:
+PATH, the interpreters that uv manages, and pyenv. A name on PATH proves nothing (pyenv's shims exist for versions that
+are not active, and fail when started), so every candidate is asked for its version.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stripe_cache_cdk.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@functools.cache
+def find_python(version: str) -> Path | None:
+    """Return an interpreter whose major.minor is `version`, or None; looked up once per process."""
+    return next((path for path in _candidates(version) if _is_version(path, version)), None)
+
+
+@functools.cache
+def find_uv() -> Path:
+    """Return the uv program: beside this Python, else on PATH. Raises InfrastructureError when there is none."""
+    beside = Path(sys.executable).with_name("uv")
+    if beside.exists():
+        return beside
+    on_path = shutil.which("uv")
+    if on_path is None:
+        raise InfrastructureError("bundling needs `uv`, which is not on PATH: run `pip install uv`")
+    return Path(on_path)
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        yield Path(sys.executable)
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        if folder:
+            yield Path(folder) / f"python{version}"
+    managed = subprocess.run(
+        [find_uv(), "python", "find", "--managed-python", "--no-python-downloads", "--offline", version],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if managed.returncode == 0:
+        yield Path(managed.stdout.strip())
+    roots = {os.environ.get("PYENV_ROOT", ""), str(Path.home() / ".pyenv")} - {""}
+    for root in sorted(roots):
+        yield from sorted(Path(root).glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
+
+
+def _is_version(path: Path, version: str) -> bool:
+    if not os.access(path, os.X_OK):
+        return False
+    try:
+        told = subprocess.run(
+            [path, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return told.returncode == 0 and told.stdout.strip() == version

@@ -1,0 +1,44 @@
+"""When an alarm rings, as one typed value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from stripe_cache_cdk.errors import InfrastructureError
+
+LARGEST_PERCENT = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """The limits of every alarm. Percentages are 0 to 100; counts are per evaluation period.
+
+    `minimum_reads` and `minimum_calls` are how much traffic five minutes must have before a ratio counts: below that,
+    three misses at night would ring. Raises InfrastructureError naming the field that is out of bounds.
+    """
+
+    hit_ratio_percent: float = 70
+    minimum_reads: int = 200
+    origin_error_percent: float = 5
+    minimum_calls: int = 20
+    origin_rate_limited: int = 0
+    webhook_lag_p99_ms: int = 60_000
+    webhooks_rejected: int = 20
+    invalidations_failed: int = 0
+    redis_storage_percent: float = 80
+    redis_read_latency_us: int = 5_000
+    redis_cpu_percent: float = 90
+    redis_new_connections: int = 1_000
+    redis_evictions: int = 100
+    function_error_percent: float = 1
+    function_duration_percent: float = 80
+    queue_age_seconds: int = 60
+    dead_letters: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            highest = LARGEST_PERCENT if field.name.endswith("_percent") else float("inf")
+            lowest = 1 if field.name.startswith("minimum_") else 0
+            if not lowest <= value <= highest:
+                raise InfrastructureError(f"Thresholds.{field.name}={value}: give {lowest} to {highest:g}")

@@ -1,0 +1,211 @@
+"""The Redis tier: Valkey on ElastiCache, serverless or on nodes, in the VPC or with a public endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticache as elasticache
+from constructs import Construct
+
+from stripe_cache_cdk.config import RedisKind, UsageCaps
+from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
+from stripe_cache_cdk.constructs.redis_access import RedisAccess, short_name
+from stripe_cache_cdk.errors import ConstructError
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_iam as iam
+    from aws_cdk import aws_kms as kms
+
+    from stripe_cache_cdk.constructs.network import CacheNetwork
+
+PORT = 6379
+READER_PORT = 6380  # The serverless endpoint's reader, on the same host.
+FAMILY = "8"  # Of the parameter groups that nodes use.
+NODE_VERSION = "8.1"
+SERVERLESS_VERSION = "9"  # The first with public endpoints.
+# Stripe's EventBridge partner and the public endpoints are documented for the commercial partition only.
+OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-isoe-", "eusc-")
+
+
+class RedisTier(Construct):
+    """Valkey over TLS, for callers with IAM permission only.
+
+    With a `network` it lives in its isolated subnets; without one it has a public endpoint, which exists for serverless
+    caches only. `usage_caps` bound a serverless cache (default: 1 GB, 5,000 ECPU/s), `node_type`, `shards` and
+    `replicas` per shard size one on nodes. `encryption_key` replaces ElastiCache's own. No snapshots: a cache can be
+    filled again.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        network: CacheNetwork | None,
+        kind: RedisKind = RedisKind.SERVERLESS,
+        usage_caps: UsageCaps | None = None,
+        node_type: str = "cache.t4g.small",
+        shards: int = 1,
+        replicas: int = 1,
+        encryption_key: kms.IKey | None = None,
+        removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.kind = kind
+        self.usage_caps = usage_caps or UsageCaps()
+        self.network = network
+        self._key = encryption_key
+        self.access = RedisAccess(self, "Access")
+        self.node_names: tuple[str, ...] = ()
+        self._client_group: ec2.SecurityGroup | None = None
+        self._cache_group = (
+            network.security_group("CacheGroup", description="The cache: admits its clients only", open_outbound=False)
+            if network
+            else None
+        )
+        if kind is RedisKind.SERVERLESS:
+            self._make_serverless(removal_policy)
+        else:
+            self._make_nodes(node_type, shards, replicas, removal_policy)
+
+    @property
+    def client_group(self) -> ec2.SecurityGroup:
+        """The security group whose members may connect. Raises ConstructError for a public endpoint, which has none."""
+        if self.network is None:
+            raise ConstructError(self, "a public endpoint has no security group", "grant_connect is all it takes")
+        if self._client_group is None:
+            self._client_group = self.network.security_group(
+                "ClientGroup", description="Functions that use the cache", open_outbound=True
+            )
+            self.allow_from(self._client_group)
+        return self._client_group
+
+    def allow_from(self, peer: ec2.IConnectable) -> None:
+        """Open both ports to the peer; does nothing for a public endpoint, where IAM alone decides."""
+        if self._cache_group is None:
+            return
+        for group in peer.connections.security_groups:
+            cdk.Annotations.of(group).acknowledge_warning(
+                "@aws-cdk/aws-ec2:ipv4IgnoreEgressRule", "A group that may call anywhere may call the cache."
+            )
+        for port, purpose in ((PORT, "reads and writes"), (READER_PORT, "replica reads")):
+            if port == READER_PORT and self.kind is RedisKind.NODES:
+                continue
+            # Said from the peer's side, so that the rule lands in the peer's stack and this one never depends on it.
+            peer.connections.allow_to(self._cache_group, ec2.Port.tcp(port), f"Valkey, {purpose}")
+
+    def grant_connect(self, grantee: iam.IGrantable, *, read_only: bool = False) -> None:
+        """Allow connecting as the writer, or as the user that may only read."""
+        self.access.grant_connect(grantee, self.arn, read_only=read_only)
+
+    def url(self, *, read_only: bool = False) -> str:
+        """Return what STRIPE_CACHE_REDIS_URL should say to a function that was granted the same."""
+        told = {"iam_user": self.access.user_name(read_only=read_only), "cache_name": self.cache_name}
+        if self.kind is RedisKind.SERVERLESS:
+            told["serverless"] = "1"
+        scheme = "rediss+cluster" if self.is_cluster else "rediss"
+        return f"{scheme}://{self.host}:{self.port}/?{urlencode(told)}"
+
+    def _make_serverless(self, removal_policy: cdk.RemovalPolicy) -> None:
+        region = cdk.Stack.of(self).region
+        if self.network is None and region.startswith(OTHER_PARTITIONS):
+            raise ConstructError(
+                self, f"region {region} has no public endpoints for caches", "use topology vpc-valkey or dynamodb-only"
+            )
+        self.is_cluster = True
+        # Moving between a public and a private endpoint replaces the cache, and two of one name cannot coexist.
+        self.cache_name = short_name(self, "private" if self.network else "public")
+        caps = self.usage_caps
+        cache = elasticache.CfnServerlessCache(
+            self,
+            "Cache",
+            engine="valkey",
+            major_engine_version=SERVERLESS_VERSION,
+            serverless_cache_name=self.cache_name,
+            description="stripe-cache: answers of the Stripe API",
+            cache_usage_limits=elasticache.CfnServerlessCache.CacheUsageLimitsProperty(
+                data_storage=elasticache.CfnServerlessCache.DataStorageProperty(unit="GB", maximum=caps.storage_gb),
+                ecpu_per_second=elasticache.CfnServerlessCache.ECPUPerSecondProperty(maximum=caps.ecpu_per_second),
+            ),
+            connection_type=None if self.network else "public",
+            security_group_ids=[self._cache_group.security_group_id] if self._cache_group else None,
+            subnet_ids=[subnet.subnet_id for subnet in self.network.cache_subnets] if self.network else None,
+            user_group_id=self.access.group.ref,
+            kms_key_id=self._key.key_arn if self._key else None,
+        )
+        cache.apply_removal_policy(removal_policy)
+        if self.network is None:
+            acknowledge_finding(
+                cache,
+                "CloudFormation-Validate::F3002",
+                "ConnectionType is younger than the schema that CDK validates with.",
+            )
+        self.resource: cdk.CfnResource = cache
+        self.arn = cache.attr_arn
+        self.host, self.port = cache.attr_endpoint_address, cache.attr_endpoint_port
+
+    def _make_nodes(self, node_type: str, shards: int, replicas: int, removal_policy: cdk.RemovalPolicy) -> None:
+        if self.network is None or self._cache_group is None:
+            raise ConstructError(
+                self, "nodes have no public endpoint", "use RedisKind.SERVERLESS or topology vpc-valkey"
+            )
+        if shards < 1 or replicas < 0:
+            raise ConstructError(self, f"shards={shards}, replicas={replicas}", "pass shards >= 1 and replicas >= 0")
+        self.is_cluster = shards > 1
+        self.cache_name = short_name(self, "nodes")
+        subnets = elasticache.CfnSubnetGroup(
+            self,
+            "Subnets",
+            description="Isolated subnets of the cache",
+            subnet_ids=[subnet.subnet_id for subnet in self.network.cache_subnets],
+        )
+        group = elasticache.CfnReplicationGroup(
+            self,
+            "Cache",
+            replication_group_description="stripe-cache: answers of the Stripe API",
+            replication_group_id=self.cache_name,
+            engine="valkey",
+            engine_version=NODE_VERSION,
+            cache_parameter_group_name=f"default.valkey{FAMILY}" + (".cluster.on" if self.is_cluster else ""),
+            cache_node_type=node_type,
+            num_node_groups=shards,
+            replicas_per_node_group=replicas,
+            automatic_failover_enabled=replicas > 0,
+            multi_az_enabled=replicas > 0,
+            port=PORT,
+            transit_encryption_enabled=True,
+            transit_encryption_mode="required",
+            at_rest_encryption_enabled=True,
+            kms_key_id=self._key.key_arn if self._key else None,
+            cache_subnet_group_name=subnets.ref,
+            security_group_ids=[self._cache_group.security_group_id],
+            user_group_ids=[self.access.group.ref],
+            auto_minor_version_upgrade=True,
+            snapshot_retention_limit=0,
+        )
+        group.apply_removal_policy(removal_policy)
+        acknowledge(
+            group,
+            AwsSolutions_AEC5="The default port is what the security group admits; another one hides nothing.",
+            AwsSolutions_AEC6="Callers authenticate by IAM, which excludes a password in AuthToken.",
+            AwsSolutions_AEC4="A stage may run without replicas: losing the node costs a refill, not data.",
+        )
+        self.resource = group
+        self.node_names = tuple(
+            f"{self.cache_name}-{f'{shard:04}-' if self.is_cluster else ''}{node:03}"
+            for shard in range(1, shards + 1)
+            for node in range(1, replicas + 2)
+        )
+        self.arn = cdk.Stack.of(self).format_arn(
+            service="elasticache",
+            resource="replicationgroup",
+            resource_name=self.cache_name,
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        if self.is_cluster:
+            self.host, self.port = group.attr_configuration_end_point_address, group.attr_configuration_end_point_port
+        else:
+            self.host, self.port = group.attr_primary_end_point_address, group.attr_primary_end_point_port

@@ -1,0 +1,58 @@
+"""Start a function of the cache at a fixed interval: for reconciling, warming and the like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from constructs import Construct
+
+from stripe_cache_cdk.constructs.invalidation_queue import dead_letter_queue
+from stripe_cache_cdk.errors import ConstructError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import aws_cdk as cdk
+
+    from stripe_cache_cdk.constructs.runtime_function import RuntimeFunction
+
+SHORTEST_SECONDS = 60
+
+
+class PeriodicInvocation(Construct):
+    """Calls the function every `every` (one minute or longer), with `payload` as its event.
+
+    A call that fails is tried twice more; then it is kept in `dead_letters`, since the next one is due anyway. Calls
+    may overlap when one takes longer than `every`: reserve a concurrency of 1 where that would hurt.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        function: RuntimeFunction,
+        every: cdk.Duration,
+        payload: Mapping[str, object] | None = None,
+        enabled: bool = True,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        if every.to_seconds() < SHORTEST_SECONDS:
+            raise ConstructError(self, f"every={every.to_seconds()} s", "a schedule starts at most once a minute")
+        self.dead_letters = dead_letter_queue(self, "DeadLetters")
+        self.rule = events.Rule(
+            self,
+            "Rule",
+            schedule=events.Schedule.rate(every),
+            enabled=enabled,
+            targets=[
+                targets.LambdaFunction(
+                    function.invoked,
+                    event=events.RuleTargetInput.from_object(dict(payload or {})),
+                    dead_letter_queue=self.dead_letters,
+                    retry_attempts=2,
+                )
+            ],
+        )

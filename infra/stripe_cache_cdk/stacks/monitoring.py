@@ -1,0 +1,32 @@
+"""What is watched: the dashboard, the alarms and their topic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stripe_cache_cdk.constructs.monitoring import Monitoring
+from stripe_cache_cdk.stacks.base import StageStack
+
+if TYPE_CHECKING:
+    from constructs import Construct
+
+    from stripe_cache_cdk.config import StageConfig
+    from stripe_cache_cdk.stacks.service import ServiceStack
+    from stripe_cache_cdk.stacks.store import StoreStack
+
+
+class MonitoringStack(StageStack):
+    """Depends on the other two and nothing depends on it: it can be changed or removed at any time."""
+
+    def __init__(self, scope: Construct, *, config: StageConfig, store: StoreStack, service: ServiceStack) -> None:
+        super().__init__(scope, "monitoring", config=config, description="Dashboard and alarms of the Stripe cache")
+        self.monitoring = Monitoring(
+            self,
+            "Monitoring",
+            cache=store.cache,
+            endpoints=[service.endpoint],
+            functions={"Entitlements": service.entitlements},
+            dead_letters={"EventDeadLetters": service.source.dead_letters} if service.source else {},
+            object_types=config.object_types,
+            alarm_email=config.alarm_email,
+        )

@@ -1,0 +1,89 @@
+"""One Valkey, one DynamoDB Local and one fake Stripe for the whole session; each test has a namespace of its own."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes import FakeClock, RecordingMeter
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from tap import Tap
+from world import World
+
+from local.dynamodb import DynamoDB
+from local.fake_stripe.client import FakeStripe
+from local.valkey import Valkey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# No deadline and no database: the same examples in every run, however busy the machine is.
+hypothesis_settings.register_profile(
+    "steady", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dynamodb() -> Iterator[DynamoDB]:
+    with DynamoDB() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def table(dynamodb: DynamoDB) -> str:
+    return dynamodb.create_table()
+
+
+@pytest.fixture(scope="session")
+def fake_stripe() -> Iterator[FakeStripe]:
+    with FakeStripe() as server:
+        yield server
+
+
+@pytest.fixture
+def aws(dynamodb: DynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lead boto3 to the local server, with made-up credentials."""
+    for name, value in dynamodb.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"acct_{uuid.uuid4().hex[:12]}.test"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def meter() -> RecordingMeter:
+    return RecordingMeter()
+
+
+@pytest.fixture
+def world(fake_stripe: FakeStripe, valkey: Valkey, dynamodb: DynamoDB, table: str, aws: None) -> Iterator[World]:
+    del aws
+    fake_stripe.configure(latency={}, faults=[], limits={})
+    fake_stripe.reset()
+    made = World(fake_stripe, valkey, dynamodb, table)
+    yield made
+    fake_stripe.configure(latency={}, faults=[], limits={})
+    for client in made.opened:
+        client.close()
+
+
+@pytest.fixture
+def tap(fake_stripe: FakeStripe) -> Iterator[Tap]:
+    with Tap(fake_stripe.url) as server:
+        yield server

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from local.valkey import Valkey
+from stripe_cache.core.errors import TierError
+from stripe_cache.core.ports import NO_HOLD, NullMeter
+from stripe_cache.tiers.redis import RedisTier
+from stripe_cache.tiers.redis_connection import connect
+from stripe_cache.tiers.redis_url import parse
+from stripe_cache.tiers.redis_wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+THREADS = 8
+ROOT = Path(__file__).resolve().parents[2]
+
+FORKED = """
+import os, sys
+sys.path[:0] = sys.argv[2:]
+from stripe_cache.tiers.redis_connection import connect
+from stripe_cache.tiers.redis_url import parse
+from stripe_cache.tiers.redis_wire import Wire
+
+wire = Wire(connect(parse(sys.argv[1]), 5.0).connection_pool)
+parents = wire.execute_command("CLIENT", "ID")
+child = os.fork()
+if child == 0:
+    mine = wire.execute_command("CLIENT", "ID")
+    answers = [wire.execute_command("ECHO", f"child-{n}") for n in range(200)]
+    fine = mine != parents and answers == [f"child-{n}".encode() for n in range(200)]
+    os._exit(0 if fine else 1)
+answers = [wire.execute_command("ECHO", f"parent-{n}") for n in range(200)]
+assert answers == [f"parent-{n}".encode() for n in range(200)]
+assert wire.execute_command("CLIENT", "ID") == parents
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def pool(valkey: Valkey) -> Iterator[redis.ConnectionPool]:
+    client = connect(parse(valkey.url), 0.3)
+    yield client.connection_pool
+    client.connection_pool.disconnect()
+
+
+@pytest.fixture
+def wire(pool: redis.ConnectionPool) -> Wire:
+    return Wire(pool)
+
+
+@pytest.fixture
+def admin(valkey: Valkey) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(valkey.url) as client:
+        yield client
+
+
+def connections_made(admin: redis.Redis) -> int:
+    return int(admin.info("stats")["total_connections_received"])
+
+
+def test_replies_come_in_the_order_of_the_commands(wire: Wire) -> None:
+    commands = [
+        ("SET", "a", b"\x00\xff"),
+        ("GET", "a"),
+        ("HSET", "h", "g", 7),
+        ("HMGET", "h", "g", "absent"),
+        ("GET", "x"),
+    ]
+    assert wire.exchange(commands) == [b"OK", b"\x00\xff", 1, [b"7", None], None]
+
+
+def test_an_error_reply_is_one_of_the_replies_and_shifts_no_other(wire: Wire, admin: redis.Redis) -> None:
+    wire.execute_command("SET", "text", "t")
+    before = connections_made(admin)
+    first, error, last = wire.exchange([("ECHO", "1"), ("HGET", "text", "g"), ("ECHO", "2")])
+    assert (first, last) == (b"1", b"2")
+    assert isinstance(error, redis.ResponseError)
+    assert wire.execute_command("ECHO", "3") == b"3"
+    assert connections_made(admin) == before
+
+
+def test_a_single_error_reply_is_raised(wire: Wire) -> None:
+    with pytest.raises(redis.ResponseError, match="unknown command"):
+        wire.execute_command("NOSUCHCOMMAND")
+
+
+def test_a_connection_closed_by_the_server_is_opened_anew(wire: Wire, admin: redis.Redis) -> None:
+    victim = wire.execute_command("CLIENT", "ID")
+    assert admin.execute_command("CLIENT", "KILL", "ID", victim) == 1
+    assert wire.exchange([("ECHO", "a"), ("ECHO", "b")]) == [b"a", b"b"]
+    assert wire.execute_command("CLIENT", "ID") != victim
+
+
+def test_an_answer_that_came_too_late_is_never_taken_for_another_one(wire: Wire, valkey: Valkey) -> None:
+    assert wire.execute_command("ECHO", "warm") == b"warm"
+    valkey.freeze()
+    with pytest.raises(redis.TimeoutError):
+        wire.exchange([("ECHO", "late-1"), ("ECHO", "late-2")])
+    valkey.thaw()
+    assert [wire.execute_command("ECHO", f"new-{n}") for n in range(3)] == [b"new-0", b"new-1", b"new-2"]
+
+
+def test_threads_get_their_own_answers_over_no_more_connections_than_threads(wire: Wire, admin: redis.Redis) -> None:
+    before = connections_made(admin)
+
+    def ask(thread: int) -> bool:
+        return all(wire.exchange([("ECHO", f"{thread}-{n}")]) == [f"{thread}-{n}".encode()] for n in range(200))
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        assert all(threads.map(ask, range(THREADS)))
+    assert connections_made(admin) - before <= THREADS
+
+
+def test_a_failed_exchange_gives_its_connection_back_to_the_pool(valkey: Valkey) -> None:
+    client = redis.Redis(host=valkey.host, port=valkey.port, protocol=2, socket_timeout=0.05, max_connections=1)
+    wire = Wire(client.connection_pool)
+    for _ in range(3):
+        assert wire.execute_command("ECHO", "a") == b"a"
+        valkey.freeze()
+        with pytest.raises(redis.TimeoutError):
+            wire.execute_command("ECHO", "b")
+        valkey.thaw()
+    assert wire.execute_command("ECHO", "c") == b"c"
+    client.connection_pool.disconnect()
+
+
+def test_a_server_that_is_gone_raises_and_one_that_is_back_answers(valkey: Valkey, wire: Wire) -> None:
+    assert wire.execute_command("ECHO", "a") == b"a"
+    valkey.stop()
+    with pytest.raises(redis.ConnectionError):
+        wire.execute_command("ECHO", "b")
+    with Valkey(port=valkey.port):
+        assert wire.execute_command("ECHO", "c") == b"c"
+
+
+def test_parent_and_child_of_a_fork_do_not_share_connections(valkey: Valkey) -> None:
+    command = [sys.executable, "-c", FORKED, valkey.url, str(ROOT / "runtime")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tier_sends_scripts_in_full_once_the_server_has_forgotten_them(valkey: Valkey, admin: redis.Redis) -> None:
+    tier = RedisTier(lambda: connect(parse(valkey.url), 5.0), NullMeter())
+    tier.touch("acct_1.test", ["cus_1", "cus_2"], "first", 60)
+    admin.script_flush()
+    states, counter = tier.touch("acct_1.test", ["cus_1", "cus_2", "cus_3"], "second", 60)
+    assert [state.generation for state in states] == ["first", "first", "second"]
+    admin.script_flush()
+    assert tier.void("acct_1.test", ["cus_1", "cus_9", "cus_3"], "third", NO_HOLD) == ["cus_1", "cus_3"]
+    admin.script_flush()
+    assert tier.count("acct_1.test", started=1).started == counter.started + 1
+
+
+def test_the_tier_makes_its_own_error_of_a_failure_and_of_an_error_reply(valkey: Valkey, admin: redis.Redis) -> None:
+    tier = RedisTier(lambda: connect(parse(valkey.url), 0.3), NullMeter())
+    admin.set("sc1:{acct_1.test|cus_1}", "no hash")
+    with pytest.raises(TierError, match="WRONGTYPE"):
+        tier.touch("acct_1.test", ["cus_1"], "token", 60)
+    valkey.freeze()
+    with pytest.raises(TierError, match="TimeoutError"):
+        tier.count("acct_1.test")
