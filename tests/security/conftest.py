@@ -8,14 +8,15 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from local.dynamodb import DynamoDB
-from local.fake_stripe.client import FakeStripe
-from local.valkey import Valkey
 from stripe_cache import Settings
 from stripe_cache.core.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from local.dynamodb import DynamoDB
+    from local.fake_stripe.client import FakeStripe
+    from local.valkey import Valkey
 
 _numbers = itertools.count()
 
@@ -58,29 +59,11 @@ def meter() -> CountingMeter:
     return CountingMeter()
 
 
-@pytest.fixture(scope="session")
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def dynamodb() -> Iterator[DynamoDB]:
-    with DynamoDB() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def stripe_server() -> Iterator[FakeStripe]:
-    with FakeStripe(seed=11) as server:
-        yield server
-
-
 @pytest.fixture
-def fake(stripe_server: FakeStripe) -> FakeStripe:
-    stripe_server.reset(state=True)
-    stripe_server.configure(limits={})
-    return stripe_server
+def fake(fake_stripe: FakeStripe) -> FakeStripe:
+    fake_stripe.reset(state=True)
+    fake_stripe.configure(limits={})
+    return fake_stripe
 
 
 @pytest.fixture(scope="session")
