@@ -16,19 +16,24 @@ from stripe_cache.core.near import Near
 from stripe_cache.core.plan import Identity, Planner
 from stripe_cache.core.policy import Policy
 from stripe_cache.core.ports import NullMeter
+from stripe_cache.core.purge import Purge
 from stripe_cache.core.read_through import ReadThrough
 from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.settings import STRIPE_API
 from stripe_cache.tiers import redis_url
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.memory import MemoryTier
+from stripe_cache.tiers.memory_purge import MemorySearch
 
 if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.ports import Meter, Tier
+    from stripe_cache.core.purge import Searchable
     from stripe_cache.core.sealing import Sealer
     from stripe_cache.settings import Settings
 
+_PAGE_SECONDS = 5.0
+"""Deadline of one call while the stores are searched: nobody waits for an answer of Stripe's meanwhile."""
 _STEPS = 3
 """Round trips that one step of a tier may consist of (cluster pipelines, batches of DynamoDB writes)."""
 
@@ -83,6 +88,25 @@ def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, 
         table = DynamoDBTier(client, settings.table, clock, meter, sealer)
         tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter, sealer))
     return tuple(tiers)
+
+
+def make_purge(settings: Settings, engine: Engine) -> Purge:
+    """Make what searches the tiers that the settings name, with connections of its own."""
+    tiers: list[Searchable] = []
+    sealer = make_sealer(settings, engine.clock, engine.meter, sparing=False)
+    if settings.table:
+        from stripe_cache.tiers.dynamodb_purge import DynamoDBSearch
+
+        tiers.append(DynamoDBSearch(partial(_connect_dynamodb, _PAGE_SECONDS), settings.table, engine.clock, sealer))
+    if settings.redis_url:
+        from stripe_cache.tiers.redis_connection import connect
+        from stripe_cache.tiers.redis_purge import RedisSearch
+
+        client = partial(connect, redis_url.parse(settings.redis_url), _PAGE_SECONDS)
+        tiers.append(RedisSearch(client, engine.clock, sealer))
+    if isinstance(engine.invalidator.memory, MemoryTier):
+        tiers.append(MemorySearch(engine.invalidator.memory))
+    return Purge(engine.invalidator, tiers)
 
 
 def make_sealer(settings: Settings, clock: Clock, meter: Meter, *, sparing: bool = True) -> Sealer:

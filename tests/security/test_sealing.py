@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import example, given
 from hypothesis import strategies as st
-from security.conftest import CountingMeter, ManualClock
 
 from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError
 from stripe_cache.core.key import Key
@@ -23,14 +22,16 @@ from stripe_cache.tiers.sealing import EnvelopeSealer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from security.conftest import CountingMeter, ManualClock
+
 KEY = Key.of("acct_1.live", "cus_1", "variant")
 WRAPPED = b"wrapped-key-by-kms"
 GOLDEN = (
-    "53580100" "6553f100" "0012"  # SX, version 1, zero, born 1,700,000,000, 18 bytes of wrapped key
+    "535801006553f1000012"  # SX, version 1, zero, born 1,700,000,000, 18 bytes of wrapped key
     "000102030405060708090a0b"  # nonce
     "777261707065642d6b65792d62792d6b6d73"  # wrapped-key-by-kms
     "3467b569a091744125e994dad16c2d81383a09894723"  # "secret" and the tag
-)  # fmt: skip
+)
 
 
 class OneKey:
