@@ -14,7 +14,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError
+from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError, TierError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
 from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
 from stripe_cache.core.protocol import LEASE_TTL, new_token
@@ -39,6 +39,7 @@ COUNTER_TTL = 30 * 86400
 MAX_ITEM_BYTES = 400 * 1024
 """DynamoDB's limit on an item, attribute names included."""
 _ITEM_OVERHEAD = 4096
+_CLAIM_SKEW = 60.0
 _PARALLEL = 8
 """Writes of one step under way at once; idle threads wait in the pool and do nothing between steps."""
 
@@ -72,7 +73,7 @@ class DynamoDBTier:
 
         def ensure(record: str) -> State:
             item = items.get(_pk(namespace, record))
-            if item is None or "g" not in item or int(item[TTL_ATTRIBUTE]["N"]) < until:
+            if item is None or "g" not in item or _number(item, TTL_ATTRIBUTE) < until:
                 # Twice the time asked for, so that the next touches find enough and need no write.
                 item = self._make(namespace, record, token, int(until + max(ttl, LEASE_TTL)))
             return _state(item)
@@ -166,9 +167,15 @@ class DynamoDBTier:
         claimed = self._table.update(
             pk,
             "SET c.#v = :c",
-            {":c": {"S": f"{self._milliseconds(seconds)}+{token}"}, ":now": {"S": now}, ":g": {"S": generation}},
+            {
+                ":c": {"S": f"{self._milliseconds(seconds)}+{token}"},
+                ":now": {"S": now},
+                # Nobody claims for so long: it is no claim of ours, or of a clock that is far off.
+                ":late": {"S": self._milliseconds(seconds + _CLAIM_SKEW)},
+                ":g": {"S": generation},
+            },
             names={"#v": key.variant},
-            condition="g = :g AND (attribute_not_exists(c.#v) OR c.#v < :now)",
+            condition="g = :g AND (attribute_not_exists(c.#v) OR c.#v < :now OR c.#v > :late)",
         )
         if claimed is not None:
             return Claim.MINE
@@ -215,7 +222,9 @@ class DynamoDBTier:
     def _reading(self, item: dict[str, Any] | None, key: Key | None) -> Reading:
         if item is None or "g" not in item:
             return Reading(None, None)
-        generation = item["g"]["S"]
+        generation = item["g"].get("S")
+        if generation is None:
+            return Reading(None, None)
         value = item.get("v", {}).get("M", {}).get(key.variant) if key else None
         if value is None or key is None:
             return Reading(generation, None)
@@ -251,9 +260,24 @@ def _pk(namespace: str, record: str) -> str:
 
 
 def _state(item: dict[str, Any]) -> State:
-    stamp = Stamp(item["e"]["S"], int(item["n"]["N"])) if "n" in item else None
-    return State(item["g"]["S"], stamp, tuple(item.get("h", {}).get("SS", ())))
+    stamp = Stamp(_text(item, "e"), _number(item, "n")) if "n" in item else None
+    return State(_text(item, "g"), stamp, tuple(item.get("h", {}).get("SS", ("not ours",) if "h" in item else ())))
 
 
 def _counter(item: dict[str, Any]) -> Counter:
-    return Counter(item["e"]["S"], int(item["n"]["N"]), int(item["d"]["N"]))
+    return Counter(_text(item, "e"), _number(item, "n"), _number(item, "d"))
+
+
+def _text(item: dict[str, Any], name: str) -> str:
+    # Whoever else writes to this table: what comes back is checked like any input.
+    text = item.get(name, {}).get("S")
+    if not isinstance(text, str):
+        raise TierError(f"dynamodb: attribute {name!r} is none that this package writes")
+    return text
+
+
+def _number(item: dict[str, Any], name: str) -> int:
+    text = item.get(name, {}).get("N", "")
+    if not text.isdecimal():
+        raise TierError(f"dynamodb: attribute {name!r} is none that this package writes")
+    return int(text)

@@ -20,10 +20,10 @@ import redis
 
 from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError, TierError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
-from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
+from stripe_cache.core.ports import Claim, Reading, StoreOutcome
 from stripe_cache.core.protocol import new_token
 from stripe_cache.core.sealing import UNSEALED
-from stripe_cache.tiers import codec
+from stripe_cache.tiers import codec, redis_replies
 from stripe_cache.tiers.redis_wire import Wire
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
-    from stripe_cache.core.ports import HoldChange, Meter, Slot
+    from stripe_cache.core.ports import Counter, HoldChange, Meter, Slot, Stamp, State
     from stripe_cache.core.sealing import Sealer
 
 PREFIX = "sc1"
@@ -112,7 +112,7 @@ if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 'gone' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local kind, ends = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '^(.)(%d+)')
-if kind and tonumber(ends) > now then return kind == '+' and 'taken' or 'alone' end
+if kind and tonumber(ends) > now and tonumber(ends) <= now + ARGV[4] then return kind == '+' and 'taken' or 'alone' end
 redis.call('HSET', KEYS[1], ARGV[2], string.format('+%.0f %s', now + ARGV[4], ARGV[3]))
 return 'mine'
 """
@@ -164,7 +164,7 @@ class RedisTier:
         ]
         readings = []
         for (_, key), fields in zip(slots, self._send(commands), strict=True):
-            generation = fields[0].decode() if fields[0] is not None else None
+            generation = fields[0].decode("utf-8", "replace") if fields[0] is not None else None
             stored = self._decode(fields[1], key) if key and generation is not None else None
             readings.append(Reading(generation, stored))
         return readings
@@ -176,8 +176,8 @@ class RedisTier:
         """
         touches = [_call(TOUCH, record_key(namespace, record), token, int(ttl)) for record in records]
         replies = self._send([*touches, self._counting(namespace, 0, 0)], in_order=True)
-        states = [_state(fields) for fields in replies[:-1]]
-        return states, _counter(replies[-1])
+        states = [redis_replies.state(fields) for fields in replies[:-1]]
+        return states, redis_replies.counter(replies[-1])
 
     def settle(self, namespace: str, generations: Sequence[tuple[str, str]], stamp: Stamp) -> None:
         """Stamp generations that still stand unsettled."""
@@ -207,13 +207,13 @@ class RedisTier:
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         """Add to the counter in one script."""
         (reply,) = self._send([self._counting(namespace, started, finished)])
-        return _counter(reply)
+        return redis_replies.counter(reply)
 
     def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
         """Claim in one script, by the server's clock; the claim goes with the record when that is voided."""
         place, field = record_key(key.namespace, key.record), f"c{key.variant}"
         (reply,) = self._send([_call(CLAIM, place, generation, field, token, int(seconds * 1000))])
-        return Claim(reply.decode())
+        return Claim(redis_replies.text(reply))
 
     def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
         """Turn the claim into a notice in one script."""
@@ -303,14 +303,3 @@ def _raised(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
-
-
-def _state(fields: list[bytes | None]) -> State:
-    generation, stamp, holds = (field.decode() if field is not None else "" for field in fields)
-    epoch, _, number = stamp.rpartition(":")
-    return State(generation, Stamp(epoch, int(number)) if stamp else None, tuple(holds.split(",")) if holds else ())
-
-
-def _counter(fields: list[bytes]) -> Counter:
-    epoch, started, finished = fields
-    return Counter(epoch.decode(), int(started), int(finished))
