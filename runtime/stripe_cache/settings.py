@@ -53,9 +53,9 @@ class Settings:
     """STRIPE_CACHE_MEMORY_MAX_LAG: seconds the memory tier may be behind an acknowledged invalidation."""
     events: bool = False
     """STRIPE_CACHE_EVENTS: on when Stripe's events reach this cache; picks the longer TTLs."""
-    api_key_secret: str = ""
+    api_key_secret: str = field(default="", repr=False)
     """STRIPE_CACHE_API_KEY_SECRET: Secrets Manager id of the handlers' Stripe key."""
-    webhook_secret: str = ""
+    webhook_secret: str = field(default="", repr=False)
     """STRIPE_CACHE_WEBHOOK_SECRET: Secrets Manager id of the webhook signing secret or secrets."""
     api_base: str = STRIPE_API
     """STRIPE_CACHE_API_BASE: where Stripe's API is; other hosts are never cached."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_NAMED = 5
+
+
 class StripeCacheError(Exception):
     """Base of everything below; raised by nothing itself."""
 
@@ -77,7 +80,9 @@ class InvalidationError(StripeCacheError):
 
     def __init__(self, records: tuple[str, ...], done: Mapping[str, int], failed: Mapping[str, str]) -> None:
         reasons = "; ".join(f"{tier}: {reason}" for tier, reason in failed.items())
-        super().__init__(f"could not invalidate {', '.join(records)} in every tier ({reasons}): call it again")
+        more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
+        named = f"{', '.join(records[:_NAMED])}{more}"
+        super().__init__(f"could not invalidate {named} in every tier ({reasons}): call it again")
         self.records = records
         self.done = dict(done)
         self.failed = dict(failed)

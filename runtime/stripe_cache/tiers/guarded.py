@@ -100,9 +100,9 @@ class GuardedTier:
             self._failed(error, began)
             if isinstance(error, TierError):
                 raise
-            raise TierError(
-                f"{self.name}: {error}" if isinstance(error, ConfigurationError) else repr(error)
-            ) from error
+            # Only the kind of a stranger's error: its text may quote what it could not digest.
+            said = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+            raise TierError(f"{self.name}: {said}") from error
         if self._clock.monotonic() - began - (self._waited() - waited) > self._deadline:
             self._meter.count(TIER_ERROR, tier=self.name)
             self._open(was_slow=True)

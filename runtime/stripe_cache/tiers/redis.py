@@ -128,6 +128,7 @@ return 1
 """
 )
 VOID_TTL = 2 * 3600
+_MOST_SAID = 200
 
 
 class Commands(Protocol):
@@ -241,7 +242,9 @@ class RedisTier:
         try:
             return self._exchange(commands, in_order=in_order)
         except redis.RedisError as error:
-            raise TierError(f"redis: {type(error).__name__}: {error}") from error
+            # The server repeats the arguments of a command it does not know, and those may be an entry.
+            said = str(error).partition(", with args")[0][:_MOST_SAID]
+            raise TierError(f"redis: {type(error).__name__}: {said}") from error
         except OSError as error:
             raise TierError(f"redis: {type(error).__name__}") from error
 
