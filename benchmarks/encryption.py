@@ -1,6 +1,6 @@
 """What encryption costs: sealing and opening alone, and a Redis hit with and without it.
 
-Run `python -m benchmarks.encryption`. KMS is moto's server on loopback, so what a KMS call itself takes is not measured;
+Run `python -m benchmarks.encryption`. KMS is moto's server on loopback, so what a KMS call takes is not measured;
 it is made once per data key and hour.
 """
 
