@@ -23,6 +23,11 @@ def machine() -> dict[str, str | int | dict[str, str]]:
     }
 
 
+def load() -> float:
+    """Return how many processes wanted a core during the last minute, per core; above 1 somebody had to wait."""
+    return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROUNDS, BATCH, PROCESSES = 150, 10, 9
+ROUNDS, BATCH, PROCESSES = 100, 10, 9
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 
 

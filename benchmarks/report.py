@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 _HIT = "stripe-cache: redis"
 _MARKS = (("client", 1.15, "a perfect Redis transport under the SDK"), ("get", 1.6, "a bare redis-py GET and orjson"))
 _SHAPE_OF_MARKS = "customer"
+_BUSY = 0.5
 
 
 def as_json(
     options: Options,
     machine: dict[str, Any],
+    *,
+    load: float,
     sizes: dict[str, int],
     timings: Sequence[Timing],
     cold: ColdStart,
@@ -29,7 +32,12 @@ def as_json(
     """Put everything into one JSON document; times are microseconds unless the name says milliseconds."""
     return {
         "machine": machine,
-        "run": {"rounds": options.rounds, "batch": options.batch, "processes": options.processes},
+        "run": {
+            "rounds": options.rounds,
+            "batch": options.batch,
+            "processes": options.processes,
+            "load_per_core_before": load,
+        },
         "body_bytes": sizes,
         "timings": [
             {
@@ -68,15 +76,18 @@ def marks(timings: Sequence[Timing]) -> list[dict[str, Any]]:
 def as_text(document: dict[str, Any]) -> str:
     """Lay the document out as tables."""
     lines = [_about(document["machine"])]
+    load = document["run"]["load_per_core_before"]
+    if load > _BUSY:
+        lines.append(f"The machine was busy before this run ({load} processes per core): repeat it on an idle one.")
     for shape, size in document["body_bytes"].items():
         for way, gives in (("client", "the SDK's objects, through a StripeClient"), ("get", "plain decoded JSON")):
-            lines += ["", f"{shape} ({size} bytes), {way}: {gives}", f"  {'':<38}{'median':>10}{'p95':>10}{'ratio':>8}"]
+            lines += ["", f"{shape} ({size} bytes), {way}: {gives}", f"  {'':<36}{'median':>12}{'p95':>12}{'ratio':>9}"]
             rows = [row for row in document["timings"] if (row["shape"], row["way"]) == (shape, way)]
             lines += map(_row, sorted(rows, key=_order))
     lines += ["", "ratio: median over the median of the same tier's floor, both measured in turns in this run", ""]
     lines += map(_mark, document["marks"])
     lines += ["", "fresh process"]
-    lines += [f"  {name:<38}{value:>7.1f} ms" for name, value in document["cold"]["milliseconds"].items()]
+    lines += [f"  {name:<36}{value:>9.1f} ms" for name, value in document["cold"]["milliseconds"].items()]
     lines.append(f"  the first get() from Redis had loaded: {', '.join(document['cold']['loaded_by_first_get'])}")
     return "\n".join(lines)
 
@@ -98,4 +109,4 @@ def _order(row: dict[str, Any]) -> tuple[str, bool, float]:
 
 def _row(row: dict[str, Any]) -> str:
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}x"
-    return f"  {row['name']:<38}{row['median_us']:>7.1f} us{row['p95_us']:>7.1f} us{ratio:>8}"
+    return f"  {row['name']:<36}{row['median_us']:>9.1f} us{row['p95_us']:>9.1f} us{ratio:>9}".rstrip()

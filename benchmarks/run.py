@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.cold import measure_cold
 from benchmarks.floors import floors
-from benchmarks.machine import machine
+from benchmarks.machine import load, machine
 from benchmarks.measure import Contender, interleave
 from benchmarks.options import OptionError, Options
 from benchmarks.ours import ours
@@ -36,6 +36,7 @@ def main() -> int:
 
 def run(options: Options) -> dict[str, object]:
     """Measure on servers of its own, and return the document."""
+    load_before = load()
     with Stage() as stage:
         contenders: list[Contender] = []
         sizes = {}
@@ -48,7 +49,8 @@ def run(options: Options) -> dict[str, object]:
         _expect_same_answers(contenders)
         interleave(contenders, rounds=3, batch=options.batch)
         timings = interleave(contenders, options.rounds, options.batch)
-        return as_json(options, machine(), sizes, timings, measure_cold(stage, options.processes))
+        cold = measure_cold(stage, options.processes)
+        return as_json(options, machine(), load=load_before, sizes=sizes, timings=timings, cold=cold)
 
 
 def _expect_same_answers(contenders: list[Contender]) -> None:

@@ -140,8 +140,10 @@ def _teach_moto(url: str, redis: str) -> None:
         self.stack._parse_template()  # noqa: SLF001  # moto does both for updates, and for change sets neither.
         self.stack.output_map = self.stack._create_output_map()  # noqa: SLF001  # As above.
 
-    parsing.clean_json, parsing.resource_class_from_type = clean_json, known_class
-    ChangeSet.apply = apply  # type: ignore[method-assign]  # Its callers look it up on the class.
+    patched: Any = parsing
+    patched.clean_json, patched.resource_class_from_type = clean_json, known_class
+    change_set: Any = ChangeSet
+    change_set.apply = apply
 
     def keep_what_moto_drops(function: Any, properties: dict[str, Any]) -> None:
         function.architectures = properties.get("Architectures", ["x86_64"])

@@ -83,13 +83,14 @@ def main() -> int:
     send(connection, {"ready_ms": (time.perf_counter() - started) * 1000})
     while (message := receive(connection)) is not None:
         context = Context(message["id"], message["function"], time.monotonic() + message["seconds"])
-        begun = time.perf_counter()
+        called, begun = time.time(), time.perf_counter()
         answer: dict[str, Any]
         try:
             answer = {"payload": handler(message["event"], context)}
             json.dumps(answer)
         except Exception as error:  # noqa: BLE001 -- Lambda reports every exception of a handler
             answer = {"error": _described(error)}
+        answer["at"] = called
         answer["ms"] = (time.perf_counter() - begun) * 1000
         sys.stdout.flush()
         send(connection, answer)

@@ -36,12 +36,16 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 @dataclass(frozen=True)
 class Result:
-    """How one invocation ended; `error` is None or a sentence, `duration_ms` is the handler's own time."""
+    """How one invocation ended; `error` is None or a sentence, `duration_ms` is the handler's own time.
+
+    `began_at` is the wall clock when the handler was called, 0 if it never answered.
+    """
 
     payload: Any
     duration_ms: float
     error: str | None
     cold: bool
+    began_at: float = 0.0
 
 
 class WorkerDiedError(Exception):
@@ -105,7 +109,7 @@ class Worker:
             elapsed = (time.perf_counter() - begun) * 1000
             return Result(None, elapsed, "Runtime exited before it answered", cold)
         self._signal(signal.SIGSTOP)
-        return Result(answer.get("payload"), answer["ms"], answer.get("error"), cold)
+        return Result(answer.get("payload"), answer["ms"], answer.get("error"), cold, answer["at"])
 
     def kill(self) -> None:
         """End the process at once, in the middle of whatever it does; any number of times, from any thread."""

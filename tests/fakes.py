@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections import Counter as Tally
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stripe_cache.core.entry import Entry, Stored
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.key import Key
-from stripe_cache.core.ports import Counter, Reading, StoreOutcome
+from stripe_cache.core.ports import Claim, Counter, Reading, StoreOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.ports import HoldChange, Slot, Stamp, State, Tier
 
 Result = TypeVar("Result")
-STEPS = ("read", "touch", "settle", "store", "void", "count")
+STEPS = ("read", "touch", "settle", "store", "void", "count", "claim", "release")
 
 
 class FakeClock:
@@ -117,6 +117,12 @@ class FaultyTier:
 
         return self._run("count", counted, Counter("lost", 0, 0))
 
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        return self._run("claim", lambda: self.tier.claim(key, generation, token, seconds), Claim.MINE)
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        self._run("release", lambda: self.tier.release(key, generation, token, seconds), None)
+
     def _run(self, step: str, work: Callable[[], Result], lost: Result) -> Result:
         self.calls.append(step)
         if self.clock is not None:
@@ -167,7 +173,13 @@ def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
     return True
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Let other coroutines run until something holds that no asyncio event tells of."""
-    while not holds():  # noqa: ASYNC110 (what is waited for happens on other threads, inside the code under test)
-        await asyncio.sleep(0)
+async def until(holds: Callable[[], bool], *tasks: asyncio.Task[Any], seconds: float = 30.0) -> None:
+    """Let other coroutines run until something holds that no asyncio event tells of; fails if a task ends before."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        for task in tasks:
+            if task.done():
+                raise AssertionError(f"ended early: {task.exception()!r}")
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain")
+        await asyncio.sleep(0.001)

@@ -137,7 +137,9 @@ def test_a_plain_read_that_may_not_ask_the_origin_says_so(world: World) -> None:
     assert world.origin_reads() == 0
 
 
-@pytest.mark.parametrize("path", ["v1/customers", "/v3/x", "https://api.stripe.com/v1/x", "/v1/a b", "/v1/a\n", "/v1/ü"])
+@pytest.mark.parametrize(
+    "path", ["v1/customers", "/v3/x", "https://api.stripe.com/v1/x", "/v1/a b", "/v1/a\n", "/v1/ü"]
+)
 def test_a_path_that_is_none_is_named(world: World, path: str) -> None:
     with pytest.raises(RequestError, match=r"is no path: it starts with /v1/ or /v2/"):
         world.cache().get(path, api_key=world.key())

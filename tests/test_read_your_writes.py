@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,8 +16,6 @@ from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.wiring import shared_tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tap import Tap
 
     from stripe_cache import StripeCache
@@ -101,12 +98,9 @@ def test_nothing_is_cached_while_a_write_is_in_flight(world: World, customer: st
 
     async def main() -> None:
         tap.gate.clear()
-        write = asyncio.create_task(
-            asyncio.to_thread(writer.v1.customers.update, customer, {"name": "New"})
-        )
-        await until(lambda: len(tap.seen) == 1)
-        for _ in range(2):
-            asked.append(status_of(await asyncio.to_thread(reader.v1.customers.retrieve, customer)))
+        write = asyncio.create_task(asyncio.to_thread(writer.v1.customers.update, customer, {"name": "New"}))
+        await until(lambda: len(tap.seen) == 1, write)
+        asked.extend([status_of(await asyncio.to_thread(reader.v1.customers.retrieve, customer)) for _ in range(2)])
         tap.gate.set()
         await write
 
@@ -145,7 +139,7 @@ def breakable(world: World, clock: FakeClock, meter: RecordingMeter) -> tuple[St
         for tier in shared_tiers(world.settings(), clock, meter)
     }
     guarded = tuple(GuardedTier(tier, 60.0, clock, meter) for tier in faulty.values())
-    return world.cache(clock=clock, meter=meter, shared=guarded), faulty
+    return world.cache("redis", "dynamodb", clock=clock, meter=meter, shared=guarded), faulty
 
 
 @pytest.mark.parametrize("dead", ["redis", "dynamodb"])
@@ -161,43 +155,40 @@ def test_a_write_with_a_dead_tier_succeeds_and_is_read_back_after_its_return(
     assert meter.counts[metrics.INVALIDATION_FAILED, dead] > 0
     tiers[dead].revive()
     clock.advance(60)
-    # The tier is back with the old value in it, and is told before it is read.
+    # The tier is back with the old value in it, and the other one is of no help: it is told before it is read.
+    next(tier for name, tier in tiers.items() if name != dead).losing.add("read")
     assert client.v1.customers.retrieve(customer).name == "New"
-    clock.advance(60)
     assert world.client(world.cache(dead)).v1.customers.retrieve(customer).name == "New"
 
 
 def test_questions_sent_as_posts_void_nothing(world: World, customer: str) -> None:
     client = world.client(world.cache())
     client.v1.customers.retrieve(customer)
-    preview: Any = {"customer": customer}
-    with pytest.raises(stripe.StripeError):
-        client.v1.invoices.create_preview({**preview, "subscription": "sub_none"})
+    client.v1.invoices.create_preview({"customer": customer})
     assert "hit" in status_of(client.v1.customers.retrieve(customer))
 
 
+# The SDK hands httpx a body in a way that httpx deprecates.
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 def test_a_cancelled_asynchronous_write_leaves_neither_old_value_nor_hold(
     world: World, customer: str, tap: Tap
 ) -> None:
     cache = world.cache(api_base=tap.url)
     client = cache.client(world.key(), max_network_retries=0)
     world.client(cache).v1.customers.retrieve(customer)
-    done = Event()
 
     async def main() -> None:
         tap.gate.clear()
         write = asyncio.create_task(client.v1.customers.update_async(customer, {"name": "New"}))
-        await until(lambda: tap.seen[-1].method == "POST")
+        await until(lambda: tap.seen[-1].method == "POST", write)
         write.cancel()
         with pytest.raises(asyncio.CancelledError):
             await write
         tap.gate.set()
         await until(lambda: len(tap.answered) == len(tap.seen))
-        done.set()
         await client._requestor._client.close_async()  # type: ignore[union-attr, no-untyped-call]
 
     asyncio.run(main())
-    assert done.is_set()
     reader = world.client(cache)
     assert reader.v1.customers.retrieve(customer).name == "New"
     assert "hit" in status_of(reader.v1.customers.retrieve(customer))

@@ -128,8 +128,9 @@ class Settings:
                 continue
             name = known.get(variable)
             if name is None:
-                near = difflib.get_close_matches(variable, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+                # Without the prefix, which alone would make any two names look close.
+                near = difflib.get_close_matches(variable.removeprefix(PREFIX).lower(), known.values(), 1)
+                hint = f"did you mean {_name(near[0])}?" if near else f"known are {', '.join(sorted(known))}"
                 raise SettingError(f"{variable} is no setting: {hint}")
             if text.strip():
                 found[name] = _PARSERS.get(name, _text)(variable, text.strip())

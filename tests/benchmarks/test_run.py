@@ -90,6 +90,7 @@ def test_the_results_describe_the_machine_without_naming_it(finished: tuple[str,
     machine = finished[1]["machine"]
     assert machine["cpu"]
     assert machine["cores"] == os.cpu_count()
+    assert finished[1]["run"]["load_per_core_before"] >= 0
     assert {"stripe", "redis", "orjson", "requests-cache", "hishel"} <= set(machine["packages"])
     assert str(ROOT) not in text
     assert str(Path.home()) not in text

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -198,23 +197,7 @@ def test_every_type_that_an_operation_or_event_names_is_described() -> None:
     assert used <= set(types)
 
 
-def test_a_match_takes_less_than_three_microseconds() -> None:
-    catalog.match("get", "/v1/customers")
-    rounds = []
-    for _ in range(20):
-        started = time.perf_counter()
-        for _ in range(500):
-            catalog.match("get", "/v1/customers/cus_123456789/tax_ids/txi_1")
-        rounds.append((time.perf_counter() - started) / 500)
-    # The best round is the code's own time; the bound leaves room for a slow machine.
-    assert min(rounds) < 3e-6
-
-
-def test_loading_is_milliseconds_and_every_thread_gets_an_equal_catalog() -> None:
-    catalog._operations.cache_clear()
-    started = time.perf_counter()
-    catalog.operations()
-    assert time.perf_counter() - started < 0.1
+def test_every_thread_that_comes_first_gets_an_equal_catalog() -> None:
     catalog._operations.cache_clear()
     found: list[object] = []
     barrier = threading.Barrier(4)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from dashboards import Read, metrics_emitted, metrics_read
 
 from local.deploy import DeployedFunction, deploy, deployed_functions
+from local.fake_stripe.client import FakeStripe
 from local.lambda_rie import LambdaRuntime
 from local.moto_server import MotoServer
 from stripe_cache_cdk.config import Topology
@@ -19,6 +24,9 @@ from stripe_cache_cdk.constructs.runtime_function import HANDLERS
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from local.dynamodb import DynamoDB
+    from local.valkey import Valkey
 
 # The zip is built for the interpreter that runs the tests, so that it can run here.
 HERE = {"python": f"3.{sys.version_info.minor}", "architecture": "x86_64"}
@@ -142,3 +150,127 @@ def test_the_deployed_zip_imports_in_lambdas_own_runtime(deployment: Deployment,
         told = function.invoke({})
     assert all(path.startswith(str(code)) for path in told["from"])
     assert told["cached"].startswith(str(code))
+
+
+SIGNING, API_KEY = "whsec_deployed", "sk_test_deployed"
+
+
+@dataclass(frozen=True)
+class Service:
+    """The three deployed functions, each in a sandbox of its own, and the fake Stripe they call."""
+
+    webhook: LambdaRuntime
+    entitlements: LambdaRuntime
+    consumer: LambdaRuntime
+    stripe: FakeStripe
+
+    def name_of(self, customer: str) -> tuple[str, str]:
+        """Return the customer's name as the sample endpoint tells it, and how the answer was come by."""
+        answer = self.entitlements.invoke({"pathParameters": {"customer": customer}})
+        assert answer["statusCode"] == 200, answer
+        return json.loads(answer["body"])["name"], answer["headers"]["cache-status"]
+
+    def deliver(self, event: dict[str, Any], signing: str = SIGNING) -> int:
+        """Deliver an event as Stripe and API Gateway do; return the status that Stripe would see."""
+        body, now = json.dumps(event), int(time.time())
+        digest = hmac.new(signing.encode(), f"{now}.{body}".encode(), hashlib.sha256).hexdigest()
+        headers = {"Stripe-Signature": f"t={now},v1={digest}", "Content-Type": "application/json"}
+        return int(self.webhook.invoke({"headers": headers, "body": body, "isBase64Encoded": False})["statusCode"])
+
+    def last_event(self) -> dict[str, Any]:
+        event: dict[str, Any] = self.stripe.truth("/v1/events?limit=1")["data"][0]
+        return event
+
+
+@pytest.fixture(scope="module")
+def stripe() -> Iterator[FakeStripe]:
+    with FakeStripe(seed=11) as server:
+        yield server
+
+
+@pytest.fixture
+def service(
+    deployment: Deployment, valkey: Valkey, dynamodb: DynamoDB, stripe: FakeStripe, tmp_path: Path
+) -> Iterator[Service]:
+    """Run the deployed zip under the deployed environment; only where servers are is told differently."""
+    found = {name: deployment.functions[handler] for name, handler in HANDLERS.items()}
+    secrets = deployment.server.client("secretsmanager")
+    webhook, reader = found["webhook"].environment, found["entitlements"].environment
+    secrets.put_secret_value(SecretId=webhook["STRIPE_CACHE_WEBHOOK_SECRET"], SecretString=SIGNING)
+    secrets.put_secret_value(SecretId=reader["STRIPE_CACHE_API_KEY_SECRET"], SecretString=API_KEY)
+    if webhook["STRIPE_CACHE_TABLE"] not in dynamodb.client(timeout=10).list_tables()["TableNames"]:
+        dynamodb.create_table(webhook["STRIPE_CACHE_TABLE"])
+    stripe.reset(state=True)
+    elsewhere = {
+        **deployment.server.environment,
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.endpoint,
+        "STRIPE_CACHE_API_BASE": stripe.url,
+        # Each test is an account of its own, and no sandbox may lag behind another while it is watched.
+        "STRIPE_CACHE_NAMESPACE": f"acct_{time.time_ns()}",
+        "STRIPE_CACHE_MEMORY_MAX_LAG": "0",
+        "STRIPE_CACHE_REDIS_TIMEOUT": "2",
+        "STRIPE_CACHE_DYNAMODB_TIMEOUT": "5",
+    }
+    if "STRIPE_CACHE_REDIS_URL" in webhook:
+        elsewhere["STRIPE_CACHE_REDIS_URL"] = valkey.url
+    code = found["webhook"].unpack(tmp_path)
+    sandboxes = {name: LambdaRuntime(code, one.handler, one.environment | elsewhere) for name, one in found.items()}
+    with sandboxes["webhook"] as first, sandboxes["entitlements"] as second, sandboxes["invalidations"] as third:
+        yield Service(first, second, third, stripe)
+
+
+def test_the_deployed_service_answers_from_the_cache_until_stripe_says_otherwise(service: Service) -> None:
+    customer = service.stripe.seed(customers=2)["customers"][0]
+    before, first = service.name_of(customer)
+    calls = service.stripe.counters()
+    assert "fwd=uri-miss" in first
+    assert "fwd" not in service.name_of(customer)[1]
+    assert service.stripe.counters() == calls
+    service.stripe.mutate(f"/v1/customers/{customer}", name="Changed")
+    assert service.name_of(customer)[0] == before
+    event = service.last_event()
+    assert service.deliver(event, signing="whsec_forged") == 400
+    assert service.name_of(customer)[0] == before
+    assert service.deliver(event) == 200
+    assert service.name_of(customer)[0] == "Changed"
+
+
+def test_the_deployed_consumer_reports_the_message_that_failed_and_applies_the_other(service: Service) -> None:
+    customer = service.stripe.seed(customers=2)["customers"][0]
+    service.name_of(customer)
+    service.stripe.mutate(f"/v1/customers/{customer}", name="Changed")
+    good = {"records": [customer], "account": None, "livemode": False}
+    bodies = {"good": json.dumps(good), "bad": "no JSON"}
+    batch = {"Records": [{"messageId": name, "body": body} for name, body in bodies.items()]}
+    assert service.consumer.invoke(batch) == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
+    assert service.name_of(customer)[0] == "Changed"
+
+
+def test_the_deployed_service_emits_what_the_dashboard_and_the_alarms_read(
+    deployment: Deployment, service: Service
+) -> None:
+    customer = service.stripe.seed(customers=2)["customers"][0]
+    for _ in range(3):
+        service.name_of(customer)
+    service.stripe.mutate(f"/v1/customers/{customer}", name="Changed")
+    service.deliver(service.last_event(), signing="whsec_forged")
+    service.deliver(service.last_event())
+    emitted = metrics_emitted(service.webhook.output() + service.entitlements.output())
+    read = metrics_read(deployment.templates()["stripe-cache-dev-monitoring.template.json"], "StripeCache")
+    happened = {
+        *("Hit", "Miss", "OriginCall", "OriginLatency", "ReadLatency"),
+        *("Invalidation", "WebhookAccepted", "WebhookRejected", "WebhookLag"),
+    }
+
+    def of_what_happened(metrics: set[Read]) -> set[Read]:
+        # Only customers, subscriptions and prices were read, and every read was answered by the first tier or Stripe.
+        seen = {value for _, _, dimensions in emitted for _, value in dimensions}
+        return {
+            (space, name, dimensions)
+            for space, name, dimensions in metrics
+            if name in happened and {value for _, value in dimensions} <= seen
+        }
+
+    assert {name for _, name, _ in of_what_happened(read)} == happened
+    kinds = {(name, frozenset(key for key, _ in dimensions)) for _, name, dimensions in emitted}
+    assert {(name, frozenset(key for key, _ in dimensions)) for _, name, dimensions in of_what_happened(read)} <= kinds

@@ -3,9 +3,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from dashboards import arithmetic, metrics_emitted, metrics_read, of_alarms, shown
 from synthesis import COMBINATIONS, render, resources, template_of, text_of
 
 from stripe_cache_cdk import (
@@ -25,50 +26,6 @@ if TYPE_CHECKING:
     import aws_cdk as cdk
 
 EVERYWHERE = pytest.mark.parametrize(("stage", "topology"), COMBINATIONS)
-
-
-def dashboard(template: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the dashboard's widgets; what only the deployment knows is written as `<token>`."""
-    (board,) = resources(template, "AWS::CloudWatch::Dashboard").values()
-    body = board["Properties"]["DashboardBody"]
-    pieces = body["Fn::Join"][1] if isinstance(body, dict) else [body]
-    widgets: list[dict[str, Any]] = json.loads(
-        "".join(piece if isinstance(piece, str) else "<token>" for piece in pieces)
-    )["widgets"]
-    return widgets
-
-
-def shown(template: dict[str, Any]) -> list[list[Any]]:
-    """Return each metric line of each widget, repetitions (`...`, `.`) spelled out."""
-    lines = []
-    for widget in dashboard(template):
-        previous: list[Any] = []
-        for line in widget["properties"].get("metrics", []):
-            if isinstance(line[0], dict):
-                lines.append(line)
-                continue
-            full: list[Any] = []
-            for position, part in enumerate(line):
-                if part == "...":
-                    full = [item for item in previous if isinstance(item, str)][: -(len(line) - 2) or None]
-                elif part == ".":
-                    full.append(previous[position])
-                else:
-                    full.append(part)
-            lines.append(full)
-            previous = full
-    return lines
-
-
-def of_alarms(template: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return namespace, name and dimensions of each metric that an alarm reads."""
-    found = []
-    for alarm in resources(template, "AWS::CloudWatch::Alarm").values():
-        properties = alarm["Properties"]
-        simple = [properties] if "MetricName" in properties else []
-        nested = [part["MetricStat"]["Metric"] for part in properties.get("Metrics", []) if "MetricStat" in part]
-        found += simple + nested
-    return found
 
 
 @EVERYWHERE
@@ -101,9 +58,7 @@ def test_every_widget_shows_what_the_runtime_emits_or_aws_does(stage: str, topol
 @EVERYWHERE
 def test_all_arithmetic_survives_periods_without_traffic(stage: str, topology: Topology) -> None:
     template = template_of(stage, topology, "monitoring")
-    written = [line[0]["expression"] for line in shown(template) if isinstance(line[0], dict)]
-    for alarm in resources(template, "AWS::CloudWatch::Alarm").values():
-        written += [part["Expression"] for part in alarm["Properties"].get("Metrics", []) if "Expression" in part]
+    written = arithmetic(template)
     assert written
     for expression in written:
         if expression.startswith("MAX(["):
@@ -184,3 +139,26 @@ def test_a_threshold_out_of_bounds_names_its_field(field: str, value: int) -> No
 def test_a_metric_is_not_drawn_under_dimensions_that_nobody_emits() -> None:
     with pytest.raises(KeyError, match=r"OriginCall is not emitted by \['tier'\]"):
         CacheMetrics(stage="dev").count(metrics.ORIGIN_CALL, tier="redis")
+
+
+def test_what_is_read_and_what_is_emitted_are_told_in_the_same_words() -> None:
+    """The runtime's own output is compared in this way where both sides are tested together."""
+    blob = {
+        "_aws": {
+            "Timestamp": 1,
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": "StripeCache",
+                    "Dimensions": [["service", "stage"], ["service", "stage", "tier"]],
+                    "Metrics": [{"Name": "Hit", "Unit": "Count"}],
+                }
+            ],
+        },
+        "service": "stripe-cache",
+        "stage": "dev",
+        "tier": "dynamodb",
+        "Hit": [1.0],
+    }
+    emitted = metrics_emitted(f"START\n{json.dumps(blob)}\n[1]\nEND")
+    assert len(emitted) == 2
+    assert emitted < metrics_read(template_of("dev", Topology.DYNAMODB_ONLY, "monitoring"), "StripeCache")

@@ -40,6 +40,15 @@ def test_the_way_out_is_the_one_asked_for(
     assert bool(resources(template, "AWS::EC2::InternetGateway")) == (nat is not Nat.NONE)
 
 
+@pytest.mark.parametrize("nat", Nat)
+def test_functions_and_cache_live_apart(stack: cdk.Stack, nat: Nat) -> None:
+    network = CacheNetwork(stack, "Network", nat=nat)
+    functions = {subnet.node.path for subnet in network.function_subnets}
+    caches = {subnet.node.path for subnet in network.cache_subnets}
+    assert len(functions) == len(caches) == 2
+    assert not functions & caches
+
+
 def test_interface_endpoints_and_flow_logs_are_optional(stack: cdk.Stack) -> None:
     CacheNetwork(stack, "Network", interface_endpoints=["secretsmanager", "sqs"], flow_logs=False)
     template = render(stack)

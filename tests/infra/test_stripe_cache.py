@@ -9,6 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_secretsmanager as secretsmanager
 from synthesis import make_app, render, resources, text_of
 
+import stripe_cache_cdk
 from stripe_cache_cdk import (
     CacheNetwork,
     ConstructError,
@@ -145,6 +146,35 @@ def test_a_function_in_another_vpc_is_refused(stack: cdk.Stack) -> None:
     cache = StripeCache(stack, "Cache", topology=Topology.VPC_VALKEY)
     with pytest.raises(ConstructError, match=r"^Test/Mine: it is in another VPC than the cache at Test/Cache/Redis"):
         cache.attach(mine)
+
+
+def test_a_function_without_a_way_out_is_refused_unless_it_needs_none(stack: cdk.Stack) -> None:
+    network = CacheNetwork(stack, "Network")
+    where = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+    cache = StripeCache(stack, "Cache", topology=Topology.VPC_VALKEY, network=network)
+    with pytest.raises(ConstructError, match=r"^Test/Reader: .*cannot reach Stripe: put it into private subnets"):
+        cache.attach(plain(stack, "Reader", vpc=network.vpc, vpc_subnets=where))
+    cache.attach(plain(stack, "Voider", vpc=network.vpc, vpc_subnets=where), calls_stripe=False)
+
+
+def test_a_vpc_of_one_zone_is_refused(stack: cdk.Stack) -> None:
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Theirs",
+        vpc_id="vpc-1",
+        availability_zones=["a"],
+        private_subnet_ids=["subnet-1"],
+        private_subnet_route_table_ids=["rtb-1"],
+    )
+    with pytest.raises(ConstructError, match=r"^Test/Cache/Redis: Test/Cache/Network has one subnet for it"):
+        StripeCache(stack, "Cache", topology=Topology.VPC_VALKEY, vpc=vpc)
+
+
+def test_what_is_exported_is_sorted_and_there() -> None:
+    names = stripe_cache_cdk.__all__
+    # Constants, then classes, then functions, each from A to Z.
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name.islower(), name))
+    assert all(hasattr(stripe_cache_cdk, name) for name in names)
 
 
 def test_an_imported_function_is_refused(stack: cdk.Stack) -> None:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes import FakeClock, RecordingMeter
 
 from stripe_cache.core import protocol
 from stripe_cache.core.entry import Entry, Stored
@@ -19,6 +18,8 @@ from stripe_cache.tiers.redis_connection import connect as connect_redis
 from stripe_cache.tiers.redis_url import parse
 
 if TYPE_CHECKING:
+    from fakes import FakeClock, RecordingMeter
+
     from local.valkey import Valkey
     from stripe_cache.core.ports import Tier
 

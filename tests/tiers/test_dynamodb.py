@@ -4,6 +4,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from claim_contract import ClaimContract
 from fakes import key_of, stored_of
 from tier_contract import HOUR, WRAPPERS, Bench, ByteTierContract
 
@@ -91,7 +92,7 @@ def items(raw: DynamoDBClient, table: str, namespace: str) -> list[dict[str, Any
     return [found for page in pages for found in page["Items"]]
 
 
-class TestContract(ByteTierContract):
+class TestContract(ClaimContract, ByteTierContract):
     @pytest.fixture(params=WRAPPERS)
     def bench(
         self,
@@ -247,14 +248,14 @@ def test_keys_that_a_throttled_table_left_unread_do_not_pass_for_absent(
         parsed["UnprocessedKeys"] = {table: {"Keys": [{"pk": rest["pk"]}]}}
 
     hook = ("after-call.dynamodb.BatchGetItem", throttle)
-    tier._client().meta.events.register(*hook)
+    tier._table._client().meta.events.register(*hook)
     try:
         with pytest.raises(TierError, match="throttled"):
             tier.read(namespace, [Slot(record) for record in records])
         with pytest.raises(TierError, match="throttled"):
             tier.touch(namespace, records, "t", HOUR)
     finally:
-        tier._client().meta.events.unregister(*hook)
+        tier._table._client().meta.events.unregister(*hook)
 
 
 def test_nobody_listening_is_an_error_of_the_tier(
@@ -265,4 +266,4 @@ def test_nobody_listening_is_an_error_of_the_tier(
     tier = DynamoDBTier(lambda: connect(20.0), "some-table", clock, meter)
     with pytest.raises(TierError, match=r"dynamodb: EndpointConnectionError"):
         tier.read("n", [Slot("cus_1")])
-    tier._client().close()
+    tier._table._client().close()

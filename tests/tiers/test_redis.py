@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from claim_contract import ClaimContract
 from fakes import key_of, stored_of
 from redis.crc import key_slot
 from tier_contract import HOUR, WRAPPERS, Bench, ByteTierContract
@@ -13,6 +14,7 @@ from stripe_cache.core.ports import NO_HOLD, HoldChange, Slot, Stamp
 from stripe_cache.tiers.redis import RedisTier, record_key
 from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
+from stripe_cache.tiers.redis_wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +32,16 @@ def raw(valkey: Valkey) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def tier(valkey: Valkey, meter: RecordingMeter) -> Iterator[RedisTier]:
-    made = RedisTier(lambda: connect(parse(valkey.url), 20.0), meter)
+def client(valkey: Valkey) -> Iterator[redis.Redis]:
+    """Build the client that the tier under test speaks through."""
+    made = connect(parse(valkey.url), 20.0)
     yield made
-    if made._connected is not None:
-        made._client().close()  # type: ignore[attr-defined]
+    made.close()
+
+
+@pytest.fixture
+def tier(client: redis.Redis, meter: RecordingMeter) -> RedisTier:
+    return RedisTier(lambda: client, meter)
 
 
 def immortal(raw: redis.Redis, namespace: str) -> list[bytes]:
@@ -47,7 +54,7 @@ def calls(raw: redis.Redis) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
 
 
-class TestContract(ByteTierContract):
+class TestContract(ClaimContract, ByteTierContract):
     @pytest.fixture(params=WRAPPERS)
     def bench(
         self,
@@ -102,10 +109,11 @@ def test_a_read_is_one_command_and_many_reads_are_one_round_trip(
     assert {name: count for name, count in spent.items() if count} == {"hmget": 1}
 
     sends = []
-    connection = tier._client().connection_pool.get_connection()  # type: ignore[attr-defined]
+    wire = tier._connected
+    assert isinstance(wire, Wire)
+    (connection,) = wire._idle
     send = connection.send_packed_command
     connection.send_packed_command = lambda *given, **options: (sends.append(given), send(*given, **options))
-    tier._client().connection_pool.release(connection)  # type: ignore[attr-defined]
     tier.read(namespace, [Slot(f"cus_{number}", key_of(namespace, f"cus_{number}")) for number in range(30)])
     assert len(sends) == 1
 

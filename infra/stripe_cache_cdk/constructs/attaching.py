@@ -57,8 +57,8 @@ def check_attachable(function: lambda_.IFunction) -> lambda_.Function:
     return function
 
 
-def place(function: lambda_.Function, tier: RedisTier) -> None:
-    """Put the function where it reaches a cache in a VPC, or raise ConstructError when it is in another one."""
+def place(function: lambda_.Function, tier: RedisTier, *, calls_stripe: bool) -> None:
+    """Put the function where it reaches a cache in a VPC, or raise ConstructError when it cannot from where it is."""
     network = tier.network
     if network is None:
         return
@@ -66,7 +66,7 @@ def place(function: lambda_.Function, tier: RedisTier) -> None:
     if not isinstance(resource, lambda_.CfnFunction):  # check_attachable has seen to it.
         raise TypeError(function.node.path)
     if function.is_bound_to_vpc:
-        _check_same_vpc(function, resource, tier)
+        _check_where(function, resource, tier, calls_stripe=calls_stripe)
         tier.allow_from(function)
         return
     if function.role is None:
@@ -83,7 +83,9 @@ def place(function: lambda_.Function, tier: RedisTier) -> None:
     )
 
 
-def _check_same_vpc(function: lambda_.Function, resource: lambda_.CfnFunction, tier: RedisTier) -> None:
+def _check_where(
+    function: lambda_.Function, resource: lambda_.CfnFunction, tier: RedisTier, *, calls_stripe: bool
+) -> None:
     network = tier.network
     if network is None:
         return
@@ -91,14 +93,20 @@ def _check_same_vpc(function: lambda_.Function, resource: lambda_.CfnFunction, t
     rendered: Any = stack.resolve(resource.vpc_config)
     placed = rendered.get("subnetIds") or rendered.get("SubnetIds") or []
     vpc = network.vpc
-    every = [*vpc.private_subnets, *vpc.isolated_subnets, *vpc.public_subnets]
-    known = [stack.resolve(subnet.subnet_id) for subnet in every]
-    foreign = [subnet for subnet in placed if subnet not in known]
+    with_way_out = [stack.resolve(subnet.subnet_id) for subnet in vpc.private_subnets]
+    without = [stack.resolve(subnet.subnet_id) for subnet in (*vpc.isolated_subnets, *vpc.public_subnets)]
+    foreign = [subnet for subnet in placed if subnet not in with_way_out + without]
     if foreign:
         raise ConstructError(
             function,
             f"it is in another VPC than the cache at {tier.node.path} (subnets {foreign})",
             "put it into cache.network.vpc, leave its vpc out (attach() places it), or use topology public-valkey",
+        )
+    if calls_stripe and any(subnet in without for subnet in placed):
+        raise ConstructError(
+            function,
+            "it is in subnets from which Lambda cannot reach Stripe",
+            "put it into private subnets with a NAT, or attach it with calls_stripe=False if it only voids",
         )
 
 

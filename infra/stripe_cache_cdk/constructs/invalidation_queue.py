@@ -66,7 +66,7 @@ class InvalidationConsumer(Construct):
         cache.attach(self.function, calls_stripe=False)
         acknowledge(
             self.function,
-            Serverless_LambdaEventSourceMappingDestination="The queue redrives to its dead letters; SQS has no other way.",
+            Serverless_LambdaEventSourceMappingDestination="The queue redrives to its dead letters.",
         )
         self.function.invoked.add_event_source(
             event_sources.SqsEventSource(

@@ -55,22 +55,20 @@ class CacheNetwork(Construct):
                 self.vpc.add_gateway_endpoint(f"{name}Endpoint", service=gateway)
             if flow_logs:
                 self._log_flows(log_retention)
+            self.function_subnets = self.vpc.select_subnets(subnet_group_name="Private").subnets
+            self.cache_subnets = self.vpc.select_subnets(subnet_group_name="Isolated").subnets
         else:
             self.vpc = vpc
-        self.function_subnets = self._subnets_for_functions()
-        self.cache_subnets = self.vpc.isolated_subnets or self.function_subnets
+            self.function_subnets = self._private_subnets()
+            self.cache_subnets = vpc.isolated_subnets or self.function_subnets
         for service in interface_endpoints:
             self._add_interface_endpoint(service)
 
     def security_group(self, construct_id: str, *, description: str, open_outbound: bool) -> ec2.SecurityGroup:
         """Make a group in this VPC that admits nothing; `open_outbound` lets its members call out."""
-        group = ec2.SecurityGroup(
+        return ec2.SecurityGroup(
             self, construct_id, vpc=self.vpc, description=description, allow_all_outbound=open_outbound
         )
-        acknowledge(
-            group, CdkNagValidationFailure="The peer is a range that only the deployment knows; none is public."
-        )
-        return group
 
     def _make_vpc(self, cidr: str, azs: int, nat: Nat, nat_gateways: int) -> ec2.Vpc:
         try:
@@ -142,11 +140,9 @@ class CacheNetwork(Construct):
             traffic_type=ec2.FlowLogTrafficType.REJECT,
         )
 
-    def _subnets_for_functions(self) -> Sequence[ec2.ISubnet]:
+    def _private_subnets(self) -> list[ec2.ISubnet]:
         if self.vpc.private_subnets:
             return self.vpc.private_subnets
-        if self.vpc.isolated_subnets and not self.can_reach_stripe:
-            return [subnet for subnet in self.vpc.isolated_subnets if "Private" in subnet.node.path]
         raise ConstructError(
             self,
             "the VPC has no private subnet with a way out, and Stripe is reached over the internet",

@@ -8,11 +8,11 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 KEYS = "~sc1:*"
-# CLUSTER and COMMAND are what a cluster-aware client asks on connecting. Everything dangerous is taken away first,
-# since rules are applied from left to right. Lua runs with the caller's permissions.
-_CONNECTING = "-@dangerous +info +command +cluster|slots +cluster|shards +cluster|nodes"
-READ_WRITE = f"on {KEYS} resetchannels -@all +@read +@write +@scripting +@connection {_CONNECTING}"
-READ_ONLY = f"on {KEYS} resetchannels -@all +@read +@connection +eval_ro +evalsha_ro +script|load {_CONNECTING}"
+# CLUSTER and COMMAND are what a cluster-aware client asks on connecting, TIME is the clock that claims go by. What is
+# dangerous is taken away before, since rules are applied from left to right. Lua runs with the caller's permissions.
+_ANYBODY = "-@dangerous +time +info +command +cluster|slots +cluster|shards +cluster|nodes"
+READ_WRITE = f"on {KEYS} resetchannels -@all +@read +@write +@connection +eval +evalsha +script|load {_ANYBODY}"
+READ_ONLY = f"on {KEYS} resetchannels -@all +@read +@connection +eval_ro +evalsha_ro +script|load {_ANYBODY}"
 LONGEST_NAME = 40
 
 

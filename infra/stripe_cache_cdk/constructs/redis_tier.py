@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PORT = 6379
 READER_PORT = 6380  # The serverless endpoint's reader, on the same host.
+FEWEST_SUBNETS = 2
 FAMILY = "8"  # Of the parameter groups that nodes use.
 NODE_VERSION = "8.1"
 SERVERLESS_VERSION = "9"  # The first with public endpoints.
@@ -58,6 +59,12 @@ class RedisTier(Construct):
         self.usage_caps = usage_caps or UsageCaps()
         self.network = network
         self._key = encryption_key
+        if network and len(network.cache_subnets) < FEWEST_SUBNETS:
+            raise ConstructError(
+                self,
+                f"{network.node.path} has one subnet for it, and a cache spans two zones",
+                "pass a VPC with private or isolated subnets in two zones",
+            )
         self.access = RedisAccess(self, "Access")
         self.node_names: tuple[str, ...] = ()
         self._client_group: ec2.SecurityGroup | None = None

@@ -138,7 +138,7 @@ class StripeCache(Construct):
         self.dynamo.grant_cache_access(attached, read_only=read_only)
         variables = dict(self._environment)
         if self.redis:
-            place(attached, self.redis)
+            place(attached, self.redis, calls_stripe=calls_stripe)
             self.redis.grant_connect(attached, read_only=read_only)
             variables[env.REDIS_URL] = self.redis.url(read_only=read_only)
         if calls_stripe:

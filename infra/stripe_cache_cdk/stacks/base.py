@@ -23,5 +23,11 @@ class StageStack(cdk.Stack):
             env=cdk.Environment(account=config.account or None, region=config.region or None),
             termination_protection=config.termination_protection,
         )
+        self._azs = config.azs
         cdk.Tags.of(self).add("application", "stripe-cache")
         cdk.Tags.of(self).add("stage", config.stage)
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """The stage's number of zones, chosen at deployment: CDK's own answer would ask the account at synthesis."""
+        return [cdk.Fn.select(zone, cdk.Fn.get_azs()) for zone in range(self._azs)]

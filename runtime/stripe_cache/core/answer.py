@@ -45,5 +45,5 @@ class Answer:
     def data(self) -> Any:
         """The decoded JSON body; decoded at the first use, and the same object from then on."""
         if self._data is None:
-            self._data = json.loads(self.body)
+            self._data = json.loads(self.body.decode())
         return self._data

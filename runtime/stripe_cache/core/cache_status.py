@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 NAME = "stripe-cache"
 HEADER = "cache-status"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheStatus:
+class CacheStatus(NamedTuple):
     """How the cache handled one request.
 
     `fwd` is why the origin was asked: `uri-miss`, `stale`, `request` (the caller's no-cache or max-age) or `bypass`;

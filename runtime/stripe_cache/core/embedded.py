@@ -21,7 +21,8 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
     """Return the sorted names of all records inside the answer but its own, `always` included.
 
     An object counts when it carries its own id (an unexpanded id string cannot go stale); a list inside it counts by
-    its url, because a new member changes the answer too.
+    its url, because a new member changes the answer too. A list that is the whole answer does not count by its url: it
+    is kept under its own record already, and its url, which carries no filter, would void it with everybody's members.
     """
     found = set(always)
     remaining = [body]
@@ -32,7 +33,7 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
             continue
         remaining.extend(item for item in value.values() if isinstance(item, dict | list))
         kind, name = value.get("object"), value.get("id")
-        if kind == "list":
+        if kind == "list" and value is not body:
             found.update(_list_records(value.get("url")))
         elif isinstance(kind, str) and isinstance(name, str):
             if not is_record(name):

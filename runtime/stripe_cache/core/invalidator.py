@@ -44,6 +44,7 @@ class Invalidator:
         failed: dict[str, str] = {}
         if not names:
             return done
+        # Not by its truth: an empty memory tier has a length of 0.
         own = () if self._tiers.memory is None else (self._tiers.memory,)
         for tier in (*reversed(self._tiers.shared), *own):
             try:

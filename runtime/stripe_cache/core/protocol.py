@@ -58,8 +58,7 @@ class Lease:
     counter: Counter
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A value that every record it depends on still vouches for, at the time of the look."""
 
     stored: Stored

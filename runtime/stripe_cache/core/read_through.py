@@ -122,7 +122,12 @@ class ReadThrough:
         if not leads:
             return flight
         ticket.flight, ticket.flight_key = flight, key
-        return self._claim(ticket, Pause(ticket, FIRST_PAUSE, ticket.began))
+        try:
+            return self._claim(ticket, Pause(ticket, FIRST_PAUSE, ticket.began))
+        except BaseException:
+            # Nobody has the ticket yet who could give it back.
+            self.abandon(ticket)
+            raise
 
     def resume(self, pause: Pause) -> Answer | Ticket | Pause:
         """Look whether the other process has filled the slot by now; take over if it has given up or died."""
@@ -196,8 +201,8 @@ class ReadThrough:
 
     @staticmethod
     def joined(answer: Answer) -> Answer:
-        """Return the answer of a flight as its follower presents it."""
-        return replace(answer, status=replace(answer.status, collapsed=True, stored=False))
+        """Return the answer of a flight as its follower presents it: with a decoded body of its own, if it wants one."""
+        return replace(answer, status=answer.status._replace(collapsed=True, stored=False), _data=None)
 
     def _flight_key(self, miss: Miss, colour: Hashable) -> Hashable:
         """Name the flight by what was found: after an invalidation the generations differ, and so does the flight."""

@@ -110,4 +110,4 @@ def _columns(raw: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(0, int(seconds * 1000))
+    return max(0, round(seconds * 1000))

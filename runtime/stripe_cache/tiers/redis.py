@@ -13,7 +13,6 @@ by digest.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
@@ -24,6 +23,7 @@ from stripe_cache.core.ports import Claim, Reading, StoreOutcome
 from stripe_cache.core.protocol import new_token
 from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers import codec, redis_replies
+from stripe_cache.tiers.redis_scripts import CLAIM, COUNT, RELEASE, SETTLE, STORE, TOUCH, VOID, Script
 from stripe_cache.tiers.redis_wire import Wire
 
 if TYPE_CHECKING:
@@ -42,92 +42,8 @@ Losing it begins a new epoch, which is safe and refuses fills in flight.
 """
 
 
-class Script:
-    """A Lua script of one key with its digest."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-
-_LIVE_AT_LEAST = """
-local function live(seconds)
-  if redis.call('TTL', KEYS[1]) < seconds then redis.call('EXPIRE', KEYS[1], seconds) end
-end
-"""
-
-TOUCH = Script(
-    _LIVE_AT_LEAST
-    + """
-redis.call('HSETNX', KEYS[1], 'g', ARGV[1])
-live(tonumber(ARGV[2]))
-return redis.call('HMGET', KEYS[1], 'g', 's', 'h')
-"""
-)
-SETTLE = Script(
-    """
-if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
-return redis.call('HSETNX', KEYS[1], 's', ARGV[2])
-"""
-)
-STORE = Script(
-    _LIVE_AT_LEAST
-    + """
-if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
-redis.call('HDEL', KEYS[1], 'c' .. string.sub(ARGV[2], 2))
-live(tonumber(ARGV[4]))
-return 1
-"""
-)
-# ARGV: token, hold to add, hold to remove, seconds to live.
-VOID = Script(
-    """
-if ARGV[2] == '' and redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local kept = {}
-for hold in string.gmatch(redis.call('HGET', KEYS[1], 'h') or '', '[^,]+') do
-  if hold ~= ARGV[3] and hold ~= ARGV[2] then kept[#kept + 1] = hold end
-end
-if ARGV[2] ~= '' then kept[#kept + 1] = ARGV[2] end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'g', ARGV[1])
-if #kept > 0 then redis.call('HSET', KEYS[1], 'h', table.concat(kept, ',')) end
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-return 1
-"""
-)
-COUNT = Script(
-    """
-if redis.call('HSETNX', KEYS[1], 'e', ARGV[1]) == 1 then redis.call('HSET', KEYS[1], 'n', 0, 'd', 0) end
-if ARGV[2] ~= '0' then redis.call('HINCRBY', KEYS[1], 'n', ARGV[2]) end
-if ARGV[3] ~= '0' then redis.call('HINCRBY', KEYS[1], 'd', ARGV[3]) end
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-return redis.call('HMGET', KEYS[1], 'e', 'n', 'd')
-"""
-)
-# ARGV: generation, field, token, milliseconds. A claim is "+<until> <token>", a notice "!<until> <token>".
-CLAIM = Script(
-    """
-if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 'gone' end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local kind, ends = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '^(.)(%d+)')
-if kind and tonumber(ends) > now and tonumber(ends) <= now + ARGV[4] then return kind == '+' and 'taken' or 'alone' end
-redis.call('HSET', KEYS[1], ARGV[2], string.format('+%.0f %s', now + ARGV[4], ARGV[3]))
-return 'mine'
-"""
-)
-RELEASE = Script(
-    """
-if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
-local held = redis.call('HGET', KEYS[1], ARGV[2]) or ''
-if string.match(held, ' (.*)$') ~= ARGV[3] then return 0 end
-local time = redis.call('TIME')
-redis.call('HSET', KEYS[1], ARGV[2], string.format('!%.0f %s', time[1] * 1000 + ARGV[4], ARGV[3]))
-return 1
-"""
-)
 VOID_TTL = 2 * 3600
+"""Seconds a voided record is kept: longer than a hold."""
 _MOST_SAID = 200
 
 
@@ -294,8 +210,8 @@ def record_key(namespace: str, record: str) -> str:
 
 
 def _by_digest(command: tuple[Any, ...]) -> tuple[Any, ...]:
-    name, *arguments = command
-    return ("EVALSHA", name.digest, 1, *arguments) if isinstance(name, Script) else command
+    script = command[0]
+    return ("EVALSHA", script.digest, 1, *command[1:]) if isinstance(script, Script) else command
 
 
 def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:

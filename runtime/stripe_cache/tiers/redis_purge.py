@@ -10,7 +10,8 @@ from stripe_cache.core.errors import TierError
 from stripe_cache.core.key import Key
 from stripe_cache.core.purge import Page
 from stripe_cache.tiers import codec
-from stripe_cache.tiers.redis import PREFIX, Script, record_key
+from stripe_cache.tiers.redis import PREFIX, record_key
+from stripe_cache.tiers.redis_scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

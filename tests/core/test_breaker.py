@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stripe_cache.core.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker
+
+if TYPE_CHECKING:
+    from fakes import FakeClock
+
+
+@pytest.fixture
+def breaker(clock: FakeClock) -> Breaker:
+    return Breaker(clock)
+
+
+def test_it_opens_at_the_second_failure_in_a_row(breaker: Breaker) -> None:
+    assert not breaker.failed(was_slow=False)
+    assert breaker.admits()
+    assert breaker.failed(was_slow=False)
+    assert breaker.is_open
+    assert not breaker.admits()
+
+
+def test_a_success_in_between_starts_the_count_over(breaker: Breaker) -> None:
+    breaker.failed(was_slow=False)
+    breaker.succeeded()
+    assert not breaker.failed(was_slow=False)
+
+
+def test_one_slow_failure_opens_it(breaker: Breaker) -> None:
+    assert breaker.failed(was_slow=True)
+
+
+def test_one_probe_per_pause_is_admitted_and_its_success_closes_it(breaker: Breaker, clock: FakeClock) -> None:
+    breaker.failed(was_slow=True)
+    clock.advance(FIRST_PAUSE)
+    assert [breaker.admits() for _ in range(3)] == [True, False, False]
+    breaker.succeeded()
+    assert all(breaker.admits() for _ in range(3))
+
+
+def test_a_probe_that_never_reports_back_does_not_shut_it_for_ever(breaker: Breaker, clock: FakeClock) -> None:
+    breaker.failed(was_slow=True)
+    clock.advance(FIRST_PAUSE)
+    assert breaker.admits()
+    clock.advance(FIRST_PAUSE)
+    assert breaker.admits()
+
+
+def test_failed_probes_double_the_pause_up_to_a_limit(breaker: Breaker, clock: FakeClock) -> None:
+    assert breaker.failed(was_slow=True)
+    pause = FIRST_PAUSE
+    for _ in range(8):
+        clock.advance(pause - 0.01)
+        assert not breaker.admits()
+        clock.advance(0.01)
+        assert breaker.admits()
+        assert not breaker.failed(was_slow=True), "it was open already"
+        pause = min(LONGEST_PAUSE, pause * 2)
+    breaker.succeeded()
+    breaker.failed(was_slow=True)
+    clock.advance(FIRST_PAUSE)
+    assert breaker.admits(), "after a success the pauses start small again"
