@@ -35,6 +35,9 @@ SENSITIVE = re.compile(
 _MOST = 20
 
 
+_listeners: list[Listener] = []
+
+
 class Listener(logging.Handler):
     """Hears what the package says and keeps what is sensitive of it, with the test that was running."""
 
@@ -45,7 +48,9 @@ class Listener(logging.Handler):
         self.test = ""
 
     def hear(self, where: str, text: str) -> None:
-        """Search one text."""
+        """Search one text, unless a listener that came later is the one to hear it."""
+        if _listeners and _listeners[-1] is not self:
+            return
         self.heard += 1
         for match in SENSITIVE.finditer(text):
             self.found.append(f"{self.test}: {where}: {match.group()[:12]}...")
@@ -57,11 +62,14 @@ class Listener(logging.Handler):
 
 @contextlib.contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Listen to the package's loggers, to its errors as they are made, and to its metrics as they are written."""
+    """Listen to the package's loggers, to its errors as they are made, and to its metrics as they are written.
+
+    Nested, the inner listener alone hears: that is how the search itself is tested.
+    """
     package = logging.getLogger("stripe_cache")
     package.addHandler(listener)
     flush = EmfMeter.flush
-    had_init = "__init__" in StripeCacheError.__dict__
+    init = StripeCacheError.__dict__.get("__init__")
 
     def heard_init(error: StripeCacheError, *arguments: object) -> None:
         Exception.__init__(error, *arguments)
@@ -74,14 +82,18 @@ def listening(listener: Listener) -> Iterator[None]:
         listener.hear("metrics", written.getvalue())
         sys.stdout.write(written.getvalue())
 
-    assert not had_init
+    _listeners.append(listener)
     StripeCacheError.__init__ = heard_init  # type: ignore[method-assign,assignment]  # put back below
     EmfMeter.flush = heard_flush  # type: ignore[method-assign]  # as above
     try:
         yield
     finally:
         EmfMeter.flush = flush  # type: ignore[method-assign]  # the original
-        del StripeCacheError.__init__
+        if init is None:
+            del StripeCacheError.__init__
+        else:
+            StripeCacheError.__init__ = init  # type: ignore[method-assign]  # the outer listener's
+        _listeners.remove(listener)
         package.removeHandler(listener)
 
 

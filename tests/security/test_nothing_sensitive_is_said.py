@@ -142,7 +142,7 @@ def test_a_dead_cache_logs_neither_key_nor_body(
     assert listener.heard > 3
 
 
-def test_the_search_finds_what_is_planted() -> None:
+def test_the_search_finds_what_is_planted(capsys: pytest.CaptureFixture[str]) -> None:
     listener = Listener()
     with listening(listener):
         logging.getLogger("stripe_cache").warning("key %s", KEY)
@@ -152,6 +152,7 @@ def test_the_search_finds_what_is_planted() -> None:
         meter = EmfMeter("sk_test_stage")
         meter.count("Hit")
         meter.flush()
+    assert "sk_test_stage" in capsys.readouterr().out, "what is heard is passed on"
     assert len(listener.found) >= 4
     assert not any("PLANTED" in line for line in listener.found), "the report itself repeats only the beginning"
     for text in ("4242424242424242", "4242 4242 4242 4242", "pi_1_secret_abcdefgh", "rk_live_ab"):
