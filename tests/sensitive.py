@@ -26,7 +26,7 @@ SENSITIVE = re.compile(
     r"\b[sr]k_(?:test|live)_[A-Za-z0-9]{2,}"
     r"|\bwhsec_[A-Za-z0-9]{2,}"
     r"|_secret_[A-Za-z0-9]{6,}"
-    r"|\b4(?:\d{15}|\d{3}(?: \d{4}){3})\b"
+    r"|(?<![\w.])4(?:\d{15}|\d{3}(?: \d{4}){3})\b"
     r"|[a-z0-9.+-]+@example\.(?:com|org|net)",
     re.IGNORECASE,
 )

@@ -169,7 +169,7 @@ def test_a_data_key_seals_for_an_hour_and_a_limited_number_of_values(
     keys = make_keys(kms_key)
     used = [keys.current(KEY.namespace).wrapped for _ in range(4)]
     assert used[0] == used[1] == used[2] != used[3]
-    clock.ahead = data_keys.SEALS_FOR
+    clock.ahead = data_keys.SEALS_FOR + 1
     assert keys.current(KEY.namespace).wrapped not in used
     assert len(keys._known) == 1, "keys older than an hour are forgotten"
 
