@@ -116,7 +116,13 @@ class DynamoDBTier:
             )
         except ItemTooLargeError:
             only_this = {"M": {key.variant: {"B": raw}}}
-            item = self._table.update(pk, "SET v = :v, exp = :x", {**values, ":v": only_this}, condition="g = :g")
+            item = self._table.update(
+                pk,
+                "SET v = :v, exp = :x REMOVE c.#v",
+                {**values, ":v": only_this},
+                names={"#v": key.variant},
+                condition="g = :g",
+            )
         return StoreOutcome.REFUSED if item is None else StoreOutcome.STORED
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
