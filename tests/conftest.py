@@ -19,6 +19,9 @@ from local.valkey import Valkey
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Fails the run if anything in it says a secret: in a log, a warning, a metric, an error or on standard output.
+pytest_plugins = ["sensitive"]
+
 # No deadline and no database: the same examples in every run, however busy the machine is.
 hypothesis_settings.register_profile(
     "steady", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]

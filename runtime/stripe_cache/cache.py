@@ -10,15 +10,16 @@ from stripe_cache.core.errors import RequestError
 from stripe_cache.core.plan import Plan, Request
 from stripe_cache.core.records import records_named
 from stripe_cache.settings import Settings
-from stripe_cache.wiring import build
+from stripe_cache.wiring import build, make_purge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import stripe
 
     from stripe_cache.core.engine import Engine
     from stripe_cache.core.events import Affected
+    from stripe_cache.core.purge import PurgeReport
     from stripe_cache.plain_origin import PlainOrigin
 
 _SHOWN = 80
@@ -128,6 +129,28 @@ class StripeCache:
         The event must have been verified. Raises NotAnEventError, and InvalidationError as `invalidate` does.
         """
         return self.engine.apply(event)[0]
+
+    def purge(
+        self,
+        customer_id: str,
+        *,
+        account: str | None = None,
+        terms: Sequence[str] = (),
+        dry_run: bool = False,
+        cursor: str = "",
+        may_go_on: Callable[[], bool] = lambda: True,
+    ) -> PurgeReport:
+        """Erase everything about a customer from every tier, and report; `dry_run` only reports.
+
+        Searches the stores, which takes rights that reading does not (dynamodb:Scan and DeleteItem). `terms` are more
+        to look for: an e-mail address, a name. Erase at Stripe first, or the next read brings it back. Stops after a
+        page when `may_go_on` says no; the report's cursor goes on. Raises RequestError and InvalidationError.
+        """
+        purge = make_purge(self.settings, self.engine)
+        namespaces = self.engine.planner.namespaces(account, livemode=None)
+        if not namespaces:
+            raise RequestError(f"{str(account)[:60]!r} is no Stripe account: it looks like acct_123")
+        return purge.run(customer_id, namespaces, terms=terms, dry_run=dry_run, cursor=cursor, may_go_on=may_go_on)
 
     def begin_invocation(self) -> None:
         """Make memory ask a shared tier before its next answer: call it at the start of a Lambda invocation."""

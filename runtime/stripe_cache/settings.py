@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ _LARGEST_MEMORY = 10 * 1024**3
 """The largest Lambda has 10,240 MB."""
 
 _LONGEST = 60
+_KMS_KEYS = re.compile(r"[A-Za-z0-9:/_-]{1,512}(?:,[A-Za-z0-9:/_-]{1,512})?")
 
 Value = TypeVar("Value")
 
@@ -51,9 +53,9 @@ class Settings:
     """STRIPE_CACHE_MEMORY_MAX_LAG: seconds the memory tier may be behind an acknowledged invalidation."""
     events: bool = False
     """STRIPE_CACHE_EVENTS: on when Stripe's events reach this cache; picks the longer TTLs."""
-    api_key_secret: str = ""
+    api_key_secret: str = field(default="", repr=False)
     """STRIPE_CACHE_API_KEY_SECRET: Secrets Manager id of the handlers' Stripe key."""
-    webhook_secret: str = ""
+    webhook_secret: str = field(default="", repr=False)
     """STRIPE_CACHE_WEBHOOK_SECRET: Secrets Manager id of the webhook signing secret or secrets."""
     api_base: str = STRIPE_API
     """STRIPE_CACHE_API_BASE: where Stripe's API is; other hosts are never cached."""
@@ -73,6 +75,9 @@ class Settings:
     audit_rate: float = 0.0
     """STRIPE_CACHE_AUDIT_RATE: the share of hits that are compared with Stripe's answer of the moment, such as 0.0001;
     at most 6 a minute and process. 0 for none."""
+    kms_key: str = ""
+    """STRIPE_CACHE_KMS_KEY: KMS key (id or ARN) to encrypt shared entries with, or `new,old` while one replaces the
+    other. Empty: entries are not encrypted by this package."""
     max_body_bytes: int = 1024 * 1024
     """STRIPE_CACHE_MAX_BODY_BYTES: larger answers are served but not stored."""
 
@@ -103,6 +108,11 @@ class Settings:
             "api_base",
             bool(separator and host) and scheme in {"http", "https"} and "/" not in host and "@" not in host,
             f"use scheme and host without a path, such as {STRIPE_API}",
+        )
+        self._demand(
+            "kms_key",
+            not self.kms_key or _KMS_KEYS.fullmatch(self.kms_key) is not None,
+            "use the id or ARN of a KMS key, or two of them with a comma: the new one, then the old one",
         )
         if self.shared_scope:
             validate_label(self.shared_scope, _name("shared_scope"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +17,27 @@ from stripe_cache.core.near import Near
 from stripe_cache.core.plan import Identity, Planner
 from stripe_cache.core.policy import Policy
 from stripe_cache.core.ports import NullMeter
+from stripe_cache.core.purge import Purge
 from stripe_cache.core.read_through import ReadThrough
+from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.settings import STRIPE_API
 from stripe_cache.tiers import redis_url
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.memory import MemoryTier
+from stripe_cache.tiers.memory_purge import MemorySearch
 
 if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.cursor import CursorStore
     from stripe_cache.core.ports import Meter, Tier
+    from stripe_cache.core.purge import Searchable
+    from stripe_cache.core.sealing import Sealer
     from stripe_cache.settings import Settings
 
 _CURSOR_TIMEOUT = 3.0
 """Seconds: nobody waits for a sweep, and without its cursor it cannot begin."""
+_PAGE_SECONDS = 5.0
+"""Deadline of one call while the stores are searched: nobody waits for an answer of Stripe's meanwhile."""
 _STEPS = 3
 """Round trips that one step of a tier may consist of (cluster pipelines, batches of DynamoDB writes)."""
 
@@ -70,18 +78,20 @@ def build(
 def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, ...]:
     """Make the shared tiers that the settings name, each behind its guard, nearest first."""
     tiers: list[Tier] = []
+    sealer = make_sealer(settings, clock, meter) if settings.redis_url or settings.table else UNSEALED
     if settings.redis_url:
         from stripe_cache.tiers.redis import RedisTier
         from stripe_cache.tiers.redis_connection import connect
 
         address = redis_url.parse(settings.redis_url)
-        redis_tier = RedisTier(partial(connect, address, settings.redis_timeout), meter)
-        tiers.append(GuardedTier(redis_tier, settings.redis_timeout * _STEPS, clock, meter))
+        redis_tier = RedisTier(partial(connect, address, settings.redis_timeout), meter, sealer)
+        tiers.append(GuardedTier(redis_tier, settings.redis_timeout * _STEPS, clock, meter, sealer))
     if settings.table:
         from stripe_cache.tiers.dynamodb import DynamoDBTier
 
-        table = DynamoDBTier(partial(_connect_dynamodb, settings.dynamodb_timeout), settings.table, clock, meter)
-        tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter))
+        client = partial(_connect_dynamodb, settings.dynamodb_timeout)
+        table = DynamoDBTier(client, settings.table, clock, meter, sealer)
+        tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter, sealer))
     return tuple(tiers)
 
 
@@ -100,6 +110,46 @@ def cursor_store(settings: Settings) -> CursorStore:
         "neither STRIPE_CACHE_TABLE nor STRIPE_CACHE_REDIS_URL is set: a cache of memory alone cannot be reconciled "
         "from another process, and a cursor needs a place to stay"
     )
+
+
+def make_purge(settings: Settings, engine: Engine) -> Purge:
+    """Make what searches the tiers that the settings name, with connections of its own."""
+    tiers: list[Searchable] = []
+    sealer = make_sealer(settings, engine.clock, engine.meter, sparing=False)
+    if settings.table:
+        from stripe_cache.tiers.dynamodb_purge import DynamoDBSearch
+
+        tiers.append(DynamoDBSearch(partial(_connect_dynamodb, _PAGE_SECONDS), settings.table, engine.clock, sealer))
+    if settings.redis_url:
+        from stripe_cache.tiers.redis_connection import connect
+        from stripe_cache.tiers.redis_purge import RedisSearch
+
+        client = partial(connect, redis_url.parse(settings.redis_url), _PAGE_SECONDS)
+        tiers.append(RedisSearch(client, engine.clock, sealer))
+    if isinstance(engine.invalidator.memory, MemoryTier):
+        tiers.append(MemorySearch(engine.invalidator.memory))
+    return Purge(engine.invalidator, tiers)
+
+
+def make_sealer(settings: Settings, clock: Clock, meter: Meter, *, sparing: bool = True) -> Sealer:
+    """Make what encrypts entries, or what does not; raises SettingError when the package for it is missing."""
+    if not settings.kms_key:
+        return UNSEALED
+    if importlib.util.find_spec("cryptography") is None:
+        raise SettingError(
+            "STRIPE_CACHE_KMS_KEY is set, and the package `cryptography` is missing: install stripe-cache[encryption]"
+        )
+    from stripe_cache.tiers.data_keys import DataKeys
+    from stripe_cache.tiers.sealing import EnvelopeSealer
+
+    client = partial(_connect_kms, settings.dynamodb_timeout)
+    return EnvelopeSealer(DataKeys(settings.kms_key.split(","), client, clock, meter, sparing=sparing))
+
+
+def _connect_kms(timeout: float) -> Any:
+    from stripe_cache.tiers.kms_connection import connect
+
+    return connect(timeout)
 
 
 def _connect_dynamodb(timeout: float) -> Any:

@@ -9,7 +9,8 @@ StripeCacheError
 │   ├── NotAnEventError       apply_event() was given something that is no Stripe event
 │   └── NotCachedError        only-if-cached was asked for, and nothing usable is stored
 ├── TierError                 a tier could not do its work; the guard turns it into a miss
-│   └── CorruptEntryError     stored bytes are not an entry of ours
+│   ├── CorruptEntryError     stored bytes are not an entry of ours
+│   └── KeyUnavailableError   no data key to seal or open an entry with, for now
 └── InvalidationError         a shared tier could not be told; nothing may call the invalidation done
 
 Stripe's own errors pass through unchanged: whoever catches stripe.StripeError today keeps doing so.
@@ -21,6 +22,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_NAMED = 5
 
 
 class StripeCacheError(Exception):
@@ -63,6 +67,10 @@ class CorruptEntryError(TierError):
     """Stored bytes do not decode to an entry of ours, or belong to another record."""
 
 
+class KeyUnavailableError(TierError):
+    """KMS gives no data key right now: an entry stays unstored or unread, and is never kept in plain text instead."""
+
+
 class InvalidationError(StripeCacheError):
     """At least one shared tier could not be told about an invalidation.
 
@@ -72,7 +80,9 @@ class InvalidationError(StripeCacheError):
 
     def __init__(self, records: tuple[str, ...], done: Mapping[str, int], failed: Mapping[str, str]) -> None:
         reasons = "; ".join(f"{tier}: {reason}" for tier, reason in failed.items())
-        super().__init__(f"could not invalidate {', '.join(records)} in every tier ({reasons}): call it again")
+        more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
+        named = f"{', '.join(records[:_NAMED])}{more}"
+        super().__init__(f"could not invalidate {named} in every tier ({reasons}): call it again")
         self.records = records
         self.done = dict(done)
         self.failed = dict(failed)

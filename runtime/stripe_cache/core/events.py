@@ -22,6 +22,9 @@ _THIN = "v2.core.event"
 # After these a field that is null may have named something the event does not repeat.
 _RELEASING = frozenset({"deleted", "detached", "released"})
 _SHOWN = 40
+MOST_RECORDS = 2000
+"""Stripe puts 10 or 20 members into a nested list, so its events name dozens. What names thousands is refused whole:
+voiding a part and saying yes would leave the rest stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ def affected(event: Mapping[str, Any]) -> Affected:
     account = _account(event)
     if account is not None and any(row.owner for row in effects().of_event(event_type)):
         found.add(account)
+    if len(found) > MOST_RECORDS:
+        raise NotAnEventError(f"it names {len(found)} records, and no event of Stripe's names {MOST_RECORDS}")
     livemode = event.get("livemode")
     return Affected(
         event_id,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stripe_cache.core.debts import Debts
     from stripe_cache.core.lookup import Tiers
-    from stripe_cache.core.ports import HoldChange, Meter
+    from stripe_cache.core.ports import HoldChange, Meter, Tier
 
 
 class Invalidator:
@@ -28,6 +28,11 @@ class Invalidator:
         self._tiers = tiers
         self._debts = debts
         self._meter = meter
+
+    @property
+    def memory(self) -> Tier | None:
+        """This process's own tier."""
+        return self._tiers.memory
 
     def invalidate(self, namespace: str, records: Sequence[str], change: HoldChange = NO_HOLD) -> dict[str, int]:
         """Void the records; return how many each tier was told about.

@@ -29,6 +29,7 @@ _OUTCOMES = {
     StoreOutcome.STORED: metrics.FILL,
     StoreOutcome.REFUSED: metrics.FILL_REFUSED,
     StoreOutcome.TOO_LARGE: metrics.FILL_SKIPPED,
+    StoreOutcome.UNSEALED: metrics.FILL_SKIPPED,
 }
 
 

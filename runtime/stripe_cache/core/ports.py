@@ -70,6 +70,8 @@ class StoreOutcome(Enum):
     STORED = "stored"
     REFUSED = "refused"
     TOO_LARGE = "too-large"
+    UNSEALED = "unsealed"
+    """Encryption is asked for, and there is no key for it now."""
 
 
 class Claim(Enum):

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 LEASE_TTL = 3600.0
 """Seconds a record without entries is kept. Losing it earlier is safe; keeping it avoids refused fills."""
 
+_LONGEST_TIME = 15
+"""Digits of epoch seconds, and then some."""
 HOLD_SECONDS = 900.0
 """Seconds after which a write whose process died no longer keeps its records from being cached.
 
@@ -152,7 +154,13 @@ def _is_older_than_lease(state: State, leased: Counter, after: Counter, now: flo
 
 def is_held(state: State, now: float) -> bool:
     """Tell whether a write on this record may still be in flight."""
-    return bool(state.holds) and any(float(hold.rpartition("@")[2]) > now for hold in state.holds)
+    return bool(state.holds) and any(_stands(hold, now) for hold in state.holds)
+
+
+def _stands(hold: str, now: float) -> bool:
+    until = hold.rpartition("@")[2]
+    # What does not say until when is none of ours: somebody else writes here, and nothing of this record is cached.
+    return not (until.isascii() and until.isdigit()) or int(until[:_LONGEST_TIME]) > now
 
 
 def new_hold(now: float) -> str:

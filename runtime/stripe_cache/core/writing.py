@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from stripe_cache.core import catalog, protocol, query
 from stripe_cache.core.errors import InvalidationError, RequestError
+from stripe_cache.core.events import MOST_RECORDS
 from stripe_cache.core.ports import HoldChange
 from stripe_cache.core.writes import is_read_only, touched_after, touched_before
 
@@ -70,7 +71,7 @@ class Write:
         after = touched_after(self._operation, self._path, self._pairs, _object_of(body))
         with self._lock:
             self._ended = True
-            self._void(sorted({*self._before, *after}), HoldChange(remove=self._hold))
+            self._void(_bounded({*self._before, *after}), HoldChange(remove=self._hold))
 
     def _void(self, records: Sequence[str], change: HoldChange) -> None:
         try:
@@ -91,6 +92,14 @@ def writing(write: Write, clock: Clock) -> Iterator[list[bytes | str]]:
     finally:
         # Also after an error or a timeout: Stripe may have done it all the same.
         write.end(answered[0] if answered else None)
+
+
+def _bounded(records: set[str]) -> list[str]:
+    """Keep a monstrous answer from making a write wait for thousands of voids: collections before single objects."""
+    if len(records) <= MOST_RECORDS:
+        return sorted(records)
+    log.warning("a write's answer names %d records: %d are voided", len(records), MOST_RECORDS)
+    return sorted(records, key=lambda record: (not record.startswith("/"), record))[:MOST_RECORDS]
 
 
 def _pairs_of(form: Any) -> tuple[Pair, ...]:

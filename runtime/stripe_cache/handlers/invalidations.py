@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     for record in event["Records"]:
         try:
             _apply(json.loads(record["body"]))
-        except (StripeCacheError, ValueError, KeyError, TypeError) as error:
+        except (StripeCacheError, ValueError, KeyError, TypeError, RecursionError) as error:
             # Reported as failed, a message comes back, and ends in the dead-letter queue if it can never be applied.
             log.warning("message %s was not applied: %s", record.get("messageId"), type(error).__name__)
             failures.append({"itemIdentifier": record.get("messageId", "")})

@@ -15,6 +15,7 @@ KEPT_SECONDS = 300.0
 RENEWED_AT_MOST_EVERY = 30.0
 """A forged signature makes us look for a new secret: a flood of them must not flood Secrets Manager."""
 _LITERALS = ("whsec_", "sk_test_", "rk_test_")
+_CREDENTIALS = ("sk_", "rk_", "whsec_")
 _VERSIONS = ("AWSCURRENT", "AWSPREVIOUS")
 
 
@@ -42,6 +43,9 @@ class Secrets:
             raise SecretError(f"{setting} is not set: give the id or ARN of a Secrets Manager secret")
         if secret_id.startswith((*_LITERALS, '["whsec_')):
             return _parse(secret_id)
+        if secret_id.startswith(_CREDENTIALS):
+            # Shown to nobody, Secrets Manager included: it would end up in AWS's own logs.
+            raise SecretError(f"{setting} holds a secret itself: store it in Secrets Manager, and give its id or ARN")
         with self._lock:
             now = self._clock.monotonic()
             kept = self._kept.get(secret_id)

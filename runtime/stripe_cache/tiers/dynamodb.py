@@ -14,10 +14,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stripe_cache.core.errors import CorruptEntryError
+from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError, TierError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
 from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
 from stripe_cache.core.protocol import LEASE_TTL, new_token
+from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers import codec
 from stripe_cache.tiers.dynamodb_table import ItemTooLargeError, Table
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
     from stripe_cache.core.ports import HoldChange, Meter, Slot
+    from stripe_cache.core.sealing import Sealer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,6 +39,7 @@ COUNTER_TTL = 30 * 86400
 MAX_ITEM_BYTES = 400 * 1024
 """DynamoDB's limit on an item, attribute names included."""
 _ITEM_OVERHEAD = 4096
+_CLAIM_SKEW = 60.0
 _PARALLEL = 8
 """Writes of one step under way at once; idle threads wait in the pool and do nothing between steps."""
 
@@ -49,11 +52,14 @@ class DynamoDBTier:
 
     name = "dynamodb"
 
-    def __init__(self, connect: Callable[[], Any], table: str, clock: Clock, meter: Meter) -> None:
+    def __init__(
+        self, connect: Callable[[], Any], table: str, clock: Clock, meter: Meter, sealer: Sealer = UNSEALED
+    ) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._table = Table(connect, table)
         self._clock = clock
         self._meter = meter
+        self._sealer = sealer
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         """Read with one GetItem, or one BatchGetItem per 100 records; strongly consistent."""
@@ -67,7 +73,7 @@ class DynamoDBTier:
 
         def ensure(record: str) -> State:
             item = items.get(_pk(namespace, record))
-            if item is None or "g" not in item or int(item[TTL_ATTRIBUTE]["N"]) < until:
+            if item is None or "g" not in item or _number(item, TTL_ATTRIBUTE) < until:
                 # Twice the time asked for, so that the next touches find enough and need no write.
                 item = self._make(namespace, record, token, int(until + max(ttl, LEASE_TTL)))
             return _state(item)
@@ -91,7 +97,10 @@ class DynamoDBTier:
 
     def store(self, key: Key, generation: str, stored: Stored, ttl: float) -> StoreOutcome:
         """Store with one conditional write; siblings that would not fit beside the value leave the item."""
-        raw = codec.encode(stored, key.binding)
+        try:
+            raw = self._sealer.seal(codec.encode(stored, key.binding), key)
+        except KeyUnavailableError:
+            return StoreOutcome.UNSEALED
         if len(raw) + _ITEM_OVERHEAD > MAX_ITEM_BYTES:
             return StoreOutcome.TOO_LARGE
         pk = _pk(key.namespace, key.record)
@@ -100,14 +109,20 @@ class DynamoDBTier:
         try:
             item = self._table.update(
                 pk,
-                "SET v.#v = :b, exp = :x",
+                "SET v.#v = :b, exp = :x REMOVE c.#v",
                 {**values, ":b": {"B": raw}},
                 names={"#v": key.variant},
                 condition="g = :g",
             )
         except ItemTooLargeError:
             only_this = {"M": {key.variant: {"B": raw}}}
-            item = self._table.update(pk, "SET v = :v, exp = :x", {**values, ":v": only_this}, condition="g = :g")
+            item = self._table.update(
+                pk,
+                "SET v = :v, exp = :x REMOVE c.#v",
+                {**values, ":v": only_this},
+                names={"#v": key.variant},
+                condition="g = :g",
+            )
         return StoreOutcome.REFUSED if item is None else StoreOutcome.STORED
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
@@ -158,9 +173,15 @@ class DynamoDBTier:
         claimed = self._table.update(
             pk,
             "SET c.#v = :c",
-            {":c": {"S": f"{self._milliseconds(seconds)}+{token}"}, ":now": {"S": now}, ":g": {"S": generation}},
+            {
+                ":c": {"S": f"{self._milliseconds(seconds)}+{token}"},
+                ":now": {"S": now},
+                # Nobody claims for so long: it is no claim of ours, or of a clock that is far off.
+                ":late": {"S": self._milliseconds(seconds + _CLAIM_SKEW)},
+                ":g": {"S": generation},
+            },
             names={"#v": key.variant},
-            condition="g = :g AND (attribute_not_exists(c.#v) OR c.#v < :now)",
+            condition="g = :g AND (attribute_not_exists(c.#v) OR c.#v < :now OR c.#v > :late)",
         )
         if claimed is not None:
             return Claim.MINE
@@ -207,12 +228,16 @@ class DynamoDBTier:
     def _reading(self, item: dict[str, Any] | None, key: Key | None) -> Reading:
         if item is None or "g" not in item:
             return Reading(None, None)
-        generation = item["g"]["S"]
+        generation = item["g"].get("S")
+        if generation is None:
+            return Reading(None, None)
         value = item.get("v", {}).get("M", {}).get(key.variant) if key else None
         if value is None or key is None:
             return Reading(generation, None)
         try:
-            return Reading(generation, codec.decode(value.get("B", b""), key.binding))
+            return Reading(generation, codec.decode(self._sealer.open(value.get("B", b""), key), key.binding))
+        except KeyUnavailableError:
+            return Reading(generation, None)
         except CorruptEntryError:
             self._meter.count(CORRUPT_ENTRY, tier=self.name)
             return Reading(generation, None)
@@ -241,9 +266,24 @@ def _pk(namespace: str, record: str) -> str:
 
 
 def _state(item: dict[str, Any]) -> State:
-    stamp = Stamp(item["e"]["S"], int(item["n"]["N"])) if "n" in item else None
-    return State(item["g"]["S"], stamp, tuple(item.get("h", {}).get("SS", ())))
+    stamp = Stamp(_text(item, "e"), _number(item, "n")) if "n" in item else None
+    return State(_text(item, "g"), stamp, tuple(item.get("h", {}).get("SS", ("not ours",) if "h" in item else ())))
 
 
 def _counter(item: dict[str, Any]) -> Counter:
-    return Counter(item["e"]["S"], int(item["n"]["N"]), int(item["d"]["N"]))
+    return Counter(_text(item, "e"), _number(item, "n"), _number(item, "d"))
+
+
+def _text(item: dict[str, Any], name: str) -> str:
+    # Whoever else writes to this table: what comes back is checked like any input.
+    text = item.get(name, {}).get("S")
+    if not isinstance(text, str):
+        raise TierError(f"dynamodb: attribute {name!r} is none that this package writes")
+    return text
+
+
+def _number(item: dict[str, Any], name: str) -> int:
+    text = item.get(name, {}).get("N", "")
+    if not text.isdecimal():
+        raise TierError(f"dynamodb: attribute {name!r} is none that this package writes")
+    return int(text)

@@ -9,6 +9,7 @@ from stripe_cache.core.breaker import Breaker
 from stripe_cache.core.errors import ConfigurationError, TierError
 from stripe_cache.core.metrics import TIER_ERROR, TIER_OPEN
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
+from stripe_cache.core.sealing import UNSEALED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
     from stripe_cache.core.ports import Claim, Meter, Slot, Stamp, State, StoreOutcome, Tier
+    from stripe_cache.core.sealing import Sealer
 
 Asked = ParamSpec("Asked")
 Told = TypeVar("Told")
@@ -31,11 +33,13 @@ class GuardedTier:
     asking it while the breaker is open; only an invalidation (`void`, `count` with a number) is always tried, because
     nobody may be told it is done when it is not. `deadline` (seconds) is what one step may take: the tier's own
     client enforces it on the wire, the guard counts a step that took longer as a failure although its answer is used.
+    What the step waited for `sealer`'s keys does not count: a slow KMS is no reason to leave the tier alone.
     """
 
-    def __init__(self, tier: Tier, deadline: float, clock: Clock, meter: Meter) -> None:
+    def __init__(self, tier: Tier, deadline: float, clock: Clock, meter: Meter, sealer: Sealer = UNSEALED) -> None:
         self.name = tier.name
         self._tier = tier
+        self._waited = sealer.waited
         self._deadline = deadline
         self._clock = clock
         self._meter = meter
@@ -89,17 +93,17 @@ class GuardedTier:
         return self._insist(step, *arguments, **options)
 
     def _insist(self, step: Callable[Asked, Told], *arguments: Asked.args, **options: Asked.kwargs) -> Told:
-        began = self._clock.monotonic()
+        began, waited = self._clock.monotonic(), self._waited()
         try:
             told = step(*arguments, **options)
         except Exception as error:
             self._failed(error, began)
             if isinstance(error, TierError):
                 raise
-            raise TierError(
-                f"{self.name}: {error}" if isinstance(error, ConfigurationError) else repr(error)
-            ) from error
-        if self._clock.monotonic() - began > self._deadline:
+            # Only the kind of a stranger's error: its text may quote what it could not digest.
+            said = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+            raise TierError(f"{self.name}: {said}") from error
+        if self._clock.monotonic() - began - (self._waited() - waited) > self._deadline:
             self._meter.count(TIER_ERROR, tier=self.name)
             self._open(was_slow=True)
         else:

@@ -12,7 +12,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from stripe_cache.core.ports import Claim, Counter, Reading, State, StoreOutcome
-from stripe_cache.core.protocol import new_token
+from stripe_cache.core.protocol import is_held, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +149,28 @@ class MemoryTier:
 
     def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
         """Do nothing: no claim is kept."""
+
+    def contents(self, namespace: str) -> dict[str, list[Stored]]:
+        """Return every record of a namespace with the values it holds."""
+        with self._lock:
+            return {
+                record: [stored for stored, _ in held.values.values()]
+                for (owner, record), held in self._records.items()
+                if owner == namespace
+            }
+
+    def forget(self, namespace: str, records: Sequence[str]) -> tuple[str, ...]:
+        """Drop records as an eviction would, and return those that stay because of a write in flight."""
+        busy = []
+        with self._lock:
+            for record in records:
+                held = self._records.get((namespace, record))
+                if held is not None and is_held(State(held.generation, held.stamp, held.holds), self._clock.now()):
+                    busy.append(record)
+                elif held is not None:
+                    del self._records[namespace, record]
+                    self._size -= held.size
+        return tuple(busy)
 
     def clear(self) -> None:
         """Forget everything, as a flush would."""

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 
-from stripe_cache.core.errors import CorruptEntryError, TierError
+from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError, TierError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
-from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
+from stripe_cache.core.ports import Claim, Reading, StoreOutcome
 from stripe_cache.core.protocol import new_token
-from stripe_cache.tiers import codec
+from stripe_cache.core.sealing import UNSEALED
+from stripe_cache.tiers import codec, redis_replies
 from stripe_cache.tiers.redis_scripts import CLAIM, COUNT, RELEASE, SETTLE, STORE, TOUCH, VOID, Script
 from stripe_cache.tiers.redis_wire import Wire
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
-    from stripe_cache.core.ports import HoldChange, Meter, Slot
+    from stripe_cache.core.ports import Counter, HoldChange, Meter, Slot, Stamp, State
+    from stripe_cache.core.sealing import Sealer
 
 PREFIX = "sc1"
 COUNTER_TTL = 30 * 86400
@@ -39,6 +41,7 @@ COUNTER_TTL = 30 * 86400
 
 VOID_TTL = 2 * 3600
 """Seconds a voided record is kept: longer than a hold."""
+_MOST_SAID = 200
 
 
 class Commands(Protocol):
@@ -61,8 +64,9 @@ class RedisTier:
 
     name = "redis"
 
-    def __init__(self, connect: Callable[[], Commands], meter: Meter) -> None:
+    def __init__(self, connect: Callable[[], Commands], meter: Meter, sealer: Sealer = UNSEALED) -> None:
         self._connect = connect
+        self._sealer = sealer
         self._connected: Commands | Wire | None = None
         self._meter = meter
 
@@ -74,7 +78,7 @@ class RedisTier:
         ]
         readings = []
         for (_, key), fields in zip(slots, self._send(commands), strict=True):
-            generation = fields[0].decode() if fields[0] is not None else None
+            generation = fields[0].decode("utf-8", "replace") if fields[0] is not None else None
             stored = self._decode(fields[1], key) if key and generation is not None else None
             readings.append(Reading(generation, stored))
         return readings
@@ -90,8 +94,8 @@ class RedisTier:
             return [*touches, self._counting(namespace, 0, 0)]
 
         replies = self._send(commands(token), again=lambda: commands(new_token()))
-        states = [_state(fields) for fields in replies[:-1]]
-        return states, _counter(replies[-1])
+        states = [redis_replies.state(fields) for fields in replies[:-1]]
+        return states, redis_replies.counter(replies[-1])
 
     def settle(self, namespace: str, generations: Sequence[tuple[str, str]], stamp: Stamp) -> None:
         """Stamp generations that still stand unsettled."""
@@ -100,7 +104,10 @@ class RedisTier:
 
     def store(self, key: Key, generation: str, stored: Stored, ttl: float) -> StoreOutcome:
         """Store in one script."""
-        raw = codec.encode(stored, key.binding)
+        try:
+            raw = self._sealer.seal(codec.encode(stored, key.binding), key)
+        except KeyUnavailableError:
+            return StoreOutcome.UNSEALED
         place = record_key(key.namespace, key.record)
         (kept,) = self._send([_call(STORE, place, generation, f"v{key.variant}", raw, max(1, int(ttl)))])
         return StoreOutcome.STORED if kept else StoreOutcome.REFUSED
@@ -120,13 +127,13 @@ class RedisTier:
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         """Add to the counter in one script."""
         (reply,) = self._send([self._counting(namespace, started, finished)])
-        return _counter(reply)
+        return redis_replies.counter(reply)
 
     def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
         """Claim in one script, by the server's clock; the claim goes with the record when that is voided."""
         place, field = record_key(key.namespace, key.record), f"c{key.variant}"
         (reply,) = self._send([_call(CLAIM, place, generation, field, token, int(seconds * 1000))])
-        return Claim(reply.decode())
+        return Claim(redis_replies.text(reply))
 
     def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
         """Turn the claim into a notice in one script."""
@@ -140,7 +147,9 @@ class RedisTier:
         if raw is None:
             return None
         try:
-            return codec.decode(raw, key.binding)
+            return codec.decode(self._sealer.open(raw, key), key.binding)
+        except KeyUnavailableError:
+            return None
         except CorruptEntryError:
             self._meter.count(CORRUPT_ENTRY, tier=self.name)
             return None
@@ -164,7 +173,9 @@ class RedisTier:
             except redis.ConnectionError:
                 return self._send_once(again() if again else commands, again)
         except redis.RedisError as error:
-            raise TierError(f"redis: {type(error).__name__}: {error}") from error
+            # The server repeats the arguments of a command it does not know, and those may be an entry.
+            said = str(error).partition(", with args")[0][:_MOST_SAID]
+            raise TierError(f"redis: {type(error).__name__}: {said}") from error
         except OSError as error:
             raise TierError(f"redis: {type(error).__name__}") from error
 
@@ -233,14 +244,3 @@ def _raised(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
-
-
-def _state(fields: list[bytes | None]) -> State:
-    generation, stamp, holds = (field.decode() if field is not None else "" for field in fields)
-    epoch, _, number = stamp.rpartition(":")
-    return State(generation, Stamp(epoch, int(number)) if stamp else None, tuple(holds.split(",")) if holds else ())
-
-
-def _counter(fields: list[bytes]) -> Counter:
-    epoch, started, finished = fields
-    return Counter(epoch.decode(), int(started), int(finished))

@@ -41,6 +41,7 @@ STORE = Script(
     + """
 if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('HDEL', KEYS[1], 'c' .. string.sub(ARGV[2], 2))
 live(tonumber(ARGV[4]))
 return 1
 """
@@ -77,7 +78,7 @@ if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 'gone' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local kind, ends = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '^(.)(%d+)')
-if kind and tonumber(ends) > now then return kind == '+' and 'taken' or 'alone' end
+if kind and tonumber(ends) > now and tonumber(ends) <= now + ARGV[4] then return kind == '+' and 'taken' or 'alone' end
 redis.call('HSET', KEYS[1], ARGV[2], string.format('+%.0f %s', now + ARGV[4], ARGV[3]))
 return 'mine'
 """

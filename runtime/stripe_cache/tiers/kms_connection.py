@@ -1,0 +1,17 @@
+"""A KMS client that fails fast. Importing this module imports boto3: do it on first use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+
+def connect(timeout: float) -> Any:
+    """Return a client whose every call ends within `timeout` seconds of connecting and as many of waiting; no retries.
+
+    Region, credentials and endpoint (AWS_ENDPOINT_URL_KMS) are boto3's own affair.
+    """
+    config = Config(connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": 1})
+    return boto3.session.Session().client("kms", config=config)
