@@ -1,10 +1,12 @@
 # Every target prepares what it needs. `make` alone lists them.
 PYTHON ?= python3
 STAGE  ?= dev
+# Tests mostly wait for servers and clocks: one process more than this keeps two cores busy.
+WORKERS_OF_TESTS ?= 3
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint format types imports bench synth deploy lock catalog
+.PHONY: help setup demo test test-slow check lint format types imports bench synth deploy deploy-local lock catalog
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +18,7 @@ demo: setup ## run the main job on embedded servers: SECONDS, WORKERS, RPS, STRI
 	@python -m local.demo
 
 test: setup ## unit and integration tests on real servers, under 10 minutes
-	python -m pytest --cov --cov-report=term:skip-covered --cov-report=
+	python -m pytest -n $(WORKERS_OF_TESTS) --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: setup ## the tests that take minutes
 	python -m pytest -m slow
@@ -45,6 +47,9 @@ synth: setup ## CloudFormation of one stage, without credentials or network
 
 deploy: setup ## deploy one stage to the current AWS account
 	cdk deploy --all --no-notices -c stage=$(STAGE)
+
+deploy-local: setup ## deploy one stage with the real CDK CLI into a moto server on this machine
+	@python -m local.deploy --stage $(STAGE)
 
 catalog: setup ## regenerate the catalog and the documents made from it, from the installed stripe SDK
 	python tools/generate_catalog.py

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
-    from stripe_cache.core.ports import Counter, HoldChange, Reading, Slot, Stamp, State, StoreOutcome, Tier
+    from stripe_cache.core.ports import Claim, Counter, HoldChange, Reading, Slot, Stamp, State, StoreOutcome, Tier
 
 Result = TypeVar("Result")
 WORKS, DOWN, DEAF = "works", "down", "answers are lost"
@@ -60,6 +60,12 @@ class FaultyTier:
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         return self._through(lambda: self._tier.count(namespace, started=started, finished=finished))
+
+    def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
+        return self._through(lambda: self._tier.claim(key, generation, token, seconds))
+
+    def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
+        self._through(lambda: self._tier.release(key, generation, token, seconds))
 
     def _through(self, call: Callable[[], Result]) -> Result:
         if self.mode == WORKS:
