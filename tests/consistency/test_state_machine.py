@@ -28,7 +28,7 @@ from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.errors import InvalidationError
 from stripe_cache.core.plan import Plan, Request
 from stripe_cache.core.ports import NullMeter
-from stripe_cache.core.read_through import Ticket
+from stripe_cache.core.read_through import Pause, Ticket
 from stripe_cache.core.writing import Write
 from stripe_cache.tiers.dynamodb import DynamoDBTier
 from stripe_cache.tiers.guarded import GuardedTier
@@ -216,6 +216,11 @@ class CacheMachine(RuleBasedStateMachine):
         assert isinstance(plan, Plan)
         step = engine.reads.begin(plan, directives.NONE)
         self.servers.tally["reads"] += 1
+        if isinstance(step, Pause):
+            # Another process is asking. This one looks again once, and then asks for itself: any patience is allowed.
+            self.servers.tally["reads that waited for another process"] += 1
+            looked = engine.reads.resume(step)
+            step = looked.ticket if isinstance(looked, Pause) else looked
         if isinstance(step, Answer):
             self.servers.tally["hits"] += 1
             held = step.data if step.data["object"] == "customer" else step.data["customer"]
