@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,11 +68,12 @@ class LambdaRuntime:
         self._memory = memory_mb
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # Closed in __exit__.
+        self._log: IO[bytes] | None = None
         self._port = 0
 
     def __enter__(self) -> Self:
         self._port, api_port = _free_ports()
+        self._log = tempfile.TemporaryFile()  # Closed in __exit__.
         self._process = subprocess.Popen(
             [
                 *(_emulator(), "--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"),
@@ -91,7 +92,8 @@ class LambdaRuntime:
         if self._process:
             self._process.terminate()
             self._process.wait(10)
-        self._log.close()
+        if self._log:
+            self._log.close()
 
     def invoke(self, event: Any) -> Any:
         """Return what the handler returned. Raises FunctionError when it raised, timed out or exited."""
@@ -113,6 +115,8 @@ class LambdaRuntime:
 
     def output(self) -> str:
         """Return everything printed so far, by the function and by the emulator."""
+        if self._log is None:
+            return ""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 

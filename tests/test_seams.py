@@ -55,6 +55,7 @@ def test_the_handlers_that_are_deployed_are_those_of_the_contract(stage: str, to
         "stripe_cache.handlers.webhook.handler",
         "stripe_cache.handlers.entitlements.handler",
         "stripe_cache.handlers.invalidations.handler",
+        "stripe_cache.handlers.reconcile.handler",
     }
     assert set(HANDLERS.values()) == set(functions(stage, topology))
 
@@ -72,6 +73,7 @@ def test_each_function_is_told_what_its_handler_needs_and_no_more(stage: str, to
         HANDLERS["webhook"]: shared | {env.WEBHOOK_SECRET},
         HANDLERS["invalidations"]: shared,
         HANDLERS["entitlements"]: shared | {env.API_KEY_SECRET},
+        HANDLERS["reconcile"]: shared | {env.API_KEY_SECRET},
     }
 
 
@@ -84,7 +86,7 @@ def test_constructs_set_names_from_one_list_only() -> None:
         for name in re.findall(r"STRIPE_CACHE_[A-Z_]+", re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL))
     }
     assert by_hand == set()
-    assert len(set(env.ALL)) == len(env.ALL) == 9
+    assert len(set(env.ALL)) == len(env.ALL) == 10
 
 
 @pytest.mark.parametrize("handler", HANDLERS.values())
@@ -116,7 +118,7 @@ def test_the_runtime_understands_every_environment_that_is_deployed(stage: str, 
         assert settings.table
         assert settings.invalidation_queue_url
         assert bool(settings.webhook_secret) == (handler == HANDLERS["webhook"])
-        assert bool(settings.api_key_secret) == (handler == HANDLERS["entitlements"])
+        assert bool(settings.api_key_secret) == (handler in {HANDLERS["entitlements"], HANDLERS["reconcile"]})
         if topology is Topology.DYNAMODB_ONLY:
             assert not settings.redis_url
             continue

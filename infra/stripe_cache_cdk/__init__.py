@@ -20,6 +20,7 @@ from stripe_cache_cdk.constructs.eventbridge_source import EventBridgeSource
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationConsumer, InvalidationQueue
 from stripe_cache_cdk.constructs.monitoring import Monitoring, Thresholds
 from stripe_cache_cdk.constructs.network import CacheNetwork
+from stripe_cache_cdk.constructs.reconciler import Reconciler
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
 from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
@@ -42,6 +43,7 @@ __all__ = [
     "Monitoring",
     "Nat",
     "PeriodicInvocation",
+    "Reconciler",
     "RedisKind",
     "RedisTier",
     "RuntimeFunction",

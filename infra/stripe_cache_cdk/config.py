@@ -104,6 +104,7 @@ class StageConfig:
     webhook_rate: int = 50
     webhook_burst: int = 100
     stripe_event_bus: str = ""
+    reconcile_minutes: int = 15
     log_retention_days: int = 30
 
     retain: bool = False
@@ -132,6 +133,7 @@ class StageConfig:
         check_range("webhook_concurrency", self.webhook_concurrency, 0, 1_000, "(0 reserves none)")
         check_range("webhook_rate", self.webhook_rate, 1, 10_000, "requests per second")
         check_range("webhook_burst", self.webhook_burst, self.webhook_rate, 20_000, "requests (webhook_rate or more)")
+        check_range("reconcile_minutes", self.reconcile_minutes, 1, 1_440, "minutes between two sweeps")
         if self.log_retention_days not in LOG_RETENTION_DAYS:
             allowed = ", ".join(map(str, LOG_RETENTION_DAYS))
             raise StageError(f"log_retention_days={self.log_retention_days}: CloudWatch Logs keeps {allowed} days")

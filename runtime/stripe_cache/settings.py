@@ -72,6 +72,9 @@ class Settings:
     is no help, and Redis and DynamoDB both hanging must not cost a call more than 150 ms."""
     dynamodb_timeout: float = 0.08
     """STRIPE_CACHE_DYNAMODB_TIMEOUT: seconds for connecting and for one read; see redis_timeout."""
+    read_only: bool = False
+    """STRIPE_CACHE_READ_ONLY: on for a process that may read the shared tiers and never change them. It must not write
+    to Stripe: what it changed could not be voided."""
     audit_rate: float = 0.0
     """STRIPE_CACHE_AUDIT_RATE: the share of hits that are compared with Stripe's answer of the moment, such as 0.0001;
     at most 6 a minute and process. 0 for none."""
@@ -188,6 +191,7 @@ def _overrides(variable: str, text: str) -> Mapping[str, Any]:
 _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "livemode": _switch,
     "events": _switch,
+    "read_only": _switch,
     "policy": _overrides,
     "memory_max_bytes": _number(int, "33554432"),
     "max_body_bytes": _number(int, "1048576"),

@@ -25,6 +25,7 @@ from stripe_cache.tiers import redis_url
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.memory import MemoryTier
 from stripe_cache.tiers.memory_purge import MemorySearch
+from stripe_cache.tiers.read_only import ReadOnlyTier
 
 if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
@@ -92,7 +93,7 @@ def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, 
         client = partial(_connect_dynamodb, settings.dynamodb_timeout)
         table = DynamoDBTier(client, settings.table, clock, meter, sealer)
         tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter, sealer))
-    return tuple(tiers)
+    return tuple(ReadOnlyTier(tier) for tier in tiers) if settings.read_only else tuple(tiers)
 
 
 def cursor_store(settings: Settings) -> CursorStore:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import aws_cdk as cdk
 import pytest
 from synthesis import of_function, render, resources, text_of
@@ -13,6 +15,7 @@ from stripe_cache_cdk import (
     FunctionOptions,
     InvalidationConsumer,
     PeriodicInvocation,
+    Reconciler,
     RuntimeFunction,
     StripeCache,
     WebhookEndpoint,
@@ -95,3 +98,17 @@ def test_with_snap_start_event_sources_call_the_published_version(stack: cdk.Sta
     (mapping,) = resources(template, "AWS::Lambda::EventSourceMapping").values()
     assert ":live" in text_of(mapping["Properties"]["FunctionName"])
     assert of_function(template, "CacheWebhookFunction")["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+
+
+def test_a_reconciler_sweeps_on_schedule_what_it_was_told_to(stack: cdk.Stack) -> None:
+    cache = StripeCache(stack, "Cache", events=Events.EXTERNAL)
+    Reconciler(stack, "Reconciler", cache=cache, every=cdk.Duration.minutes(30), accounts=["acct_1"], calls=5)
+    template = render(stack)
+    (rule,) = resources(template, "AWS::Events::Rule").values()
+    (target,) = rule["Properties"]["Targets"]
+    assert rule["Properties"]["ScheduleExpression"] == "rate(30 minutes)"
+    assert json.loads(target["Input"]) == {"calls": 5, "accounts": ["acct_1"]}
+    assert target["DeadLetterConfig"]
+    function = of_function(template, "ReconcilerFunction")
+    assert function["Handler"] == "stripe_cache.handlers.reconcile.handler"
+    assert "STRIPE_CACHE_API_KEY_SECRET" in function["Environment"]["Variables"]

@@ -145,7 +145,12 @@ def test_every_log_group_forgets(stage: str, topology: Topology) -> None:
 @EVERYWHERE
 def test_every_queue_is_encrypted_and_has_dead_letters_or_is_them(stage: str, topology: Topology) -> None:
     queues = resources(merged(stage, topology), "AWS::SQS::Queue")
+    rules = resources(merged(stage, topology), "AWS::Events::Rule")
+    # What a queue gives up, and what a rule could not deliver.
     targets = text_of([queue["Properties"].get("RedrivePolicy") for queue in queues.values()])
+    targets += text_of(
+        [target.get("DeadLetterConfig") for rule in rules.values() for target in rule["Properties"]["Targets"]]
+    )
     assert queues
     for name, queue in queues.items():
         assert queue["Properties"]["SqsManagedSseEnabled"] is True
@@ -155,14 +160,14 @@ def test_every_queue_is_encrypted_and_has_dead_letters_or_is_them(stage: str, to
 @EVERYWHERE
 def test_every_function_is_bounded_traced_and_watched(stage: str, topology: Topology) -> None:
     functions = resources(template_of(stage, topology, "service"), "AWS::Lambda::Function")
-    assert len(functions) == 3
+    assert len(functions) == 4
     alarms = text_of(resources(template_of(stage, topology, "monitoring"), "AWS::CloudWatch::Alarm"))
     for name, function in functions.items():
         properties = function["Properties"]
         assert properties["Architectures"] == ["arm64"]
         assert properties["Runtime"] == "python3.13"
         assert properties["MemorySize"]
-        assert properties["Timeout"] <= 30
+        assert properties["Timeout"] <= (120 if "reconcile" in properties["Handler"] else 30)
         assert properties["TracingConfig"] == {"Mode": "Active"}
         assert properties["LoggingConfig"]["LogFormat"] == "JSON"
         assert ("VpcConfig" in properties) == (topology is Topology.VPC_VALKEY)

@@ -72,7 +72,8 @@ def test_an_events_bus_is_wired_and_watched_when_it_is_named() -> None:
     assembly = app.synth()
     service = assembly.get_stack_by_name(stacks.service.stack_name).template
     watched = assembly.get_stack_by_name(stacks.monitoring.stack_name).template
-    assert len(resources(service, "AWS::Events::Rule")) == 1
+    sources = [rule["Properties"].get("EventBusName") for rule in resources(service, "AWS::Events::Rule").values()]
+    assert sources.count("aws.partner/stripe.com/ed_1") == 1
     assert [name for name in resources(watched, "AWS::CloudWatch::Alarm") if "EventDeadLetters" in name]
 
 

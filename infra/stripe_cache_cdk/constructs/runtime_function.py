@@ -27,6 +27,7 @@ HANDLERS = {
     "webhook": "stripe_cache.handlers.webhook.handler",
     "entitlements": "stripe_cache.handlers.entitlements.handler",
     "invalidations": "stripe_cache.handlers.invalidations.handler",
+    "reconcile": "stripe_cache.handlers.reconcile.handler",
 }
 PROCESSORS = {
     Architecture.ARM64: lambda_.Architecture.ARM_64,

@@ -144,6 +144,8 @@ class StripeCache(Construct):
         if calls_stripe:
             _grant_secret(self.api_key_secret, attached)
             variables[env.API_KEY_SECRET] = self.api_key_secret.secret_arn
+        if read_only:
+            variables[env.READ_ONLY] = "on"
         if self._queue and not read_only:
             queue = self._queue.queue
             iam.Grant.add_to_principal(grantee=attached, actions=["sqs:SendMessage"], resource_arns=[queue.queue_arn])

@@ -25,8 +25,11 @@ class MonitoringStack(StageStack):
             "Monitoring",
             cache=store.cache,
             endpoints=[service.endpoint],
-            functions={"Entitlements": service.entitlements},
-            dead_letters={"EventDeadLetters": service.source.dead_letters} if service.source else {},
+            functions={"Entitlements": service.entitlements, "Reconciler": service.reconciler.function},
+            dead_letters={
+                "SweepDeadLetters": service.reconciler.schedule.dead_letters,
+                **({"EventDeadLetters": service.source.dead_letters} if service.source else {}),
+            },
             object_types=config.object_types,
             alarm_email=config.alarm_email,
         )

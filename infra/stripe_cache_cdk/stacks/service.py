@@ -1,4 +1,4 @@
-"""What runs: the webhook endpoint, the consumer of late invalidations, and a sample endpoint that reads."""
+"""What runs: the webhook endpoint, the consumer of late invalidations, the sweep, and a sample endpoint that reads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aws_cdk import aws_apigatewayv2_authorizers as authorizers
 from aws_cdk import aws_apigatewayv2_integrations as integrations
 
 from stripe_cache_cdk.constructs.eventbridge_source import EventBridgeSource
+from stripe_cache_cdk.constructs.reconciler import Reconciler
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.stacks.base import StageStack
@@ -49,6 +50,13 @@ class ServiceStack(StageStack):
             self.source = EventBridgeSource(
                 self, "Events", bus_name=config.stripe_event_bus, consumer=self.endpoint.consumer
             )
+        self.reconciler = Reconciler(
+            self,
+            "Reconciler",
+            cache=cache,
+            every=cdk.Duration.minutes(config.reconcile_minutes),
+            options=options,
+        )
         self.entitlements = RuntimeFunction(
             self,
             "Entitlements",
