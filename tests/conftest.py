@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from fakes import FakeClock, RecordingMeter
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -90,3 +91,11 @@ def world(fake_stripe: FakeStripe, valkey: Valkey, dynamodb: DynamoDB, table: st
 def tap(fake_stripe: FakeStripe) -> Iterator[Tap]:
     with Tap(fake_stripe.url) as server:
         yield server
+
+
+@pytest.fixture
+def raw_redis(valkey: Valkey) -> Iterator[redis.Redis]:
+    """Connect to the server itself, past everything under test."""
+    client = redis.Redis.from_url(valkey.url, protocol=2)
+    yield client
+    client.close()

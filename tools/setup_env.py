@@ -126,7 +126,14 @@ def _pinned(package: str) -> str:
 
 
 def _run(*command: str | Path) -> None:
-    environment = {**os.environ, "VIRTUAL_ENV": str(VENV), "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    # uv brings certificates of its own; behind a proxy that inspects TLS only the system's will do, as for pip.
+    environment = {
+        "UV_NATIVE_TLS": "true",
+        "UV_SYSTEM_CERTS": "true",
+        **os.environ,
+        "VIRTUAL_ENV": str(VENV),
+        "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
     subprocess.run([str(part) for part in command], check=True, cwd=ROOT, env=environment)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stripe_cache.core import directives, query
 from stripe_cache.core.answer import Answer
-from stripe_cache.core.errors import RequestError
+from stripe_cache.core.errors import NotCachedError, RequestError
 from stripe_cache.core.plan import Plan, Request
 from stripe_cache.core.records import records_named
 from stripe_cache.settings import Settings
 from stripe_cache.wiring import build, make_purge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import stripe
 
@@ -128,6 +129,9 @@ class StripeCache:
 
         The event must have been verified. Raises NotAnEventError, and InvalidationError as `invalidate` does.
         """
+        if not isinstance(event, Mapping) and hasattr(event, "to_dict"):
+            # What the SDK's construct_event returns.
+            event = event.to_dict()
         return self.engine.apply(event)[0]
 
     def purge(
@@ -159,6 +163,8 @@ class StripeCache:
     def _read(self, request: Request, wishes: directives.Directives) -> Answer:
         plan = None if wishes.no_store else self.engine.planner.plan(request)
         if not isinstance(plan, Plan):
+            if wishes.only_if_cached:
+                raise NotCachedError("such requests are never cached, and only-if-cached forbids a call")
             return self._origin(request).bypass(wishes)
         step = self.engine.reads.begin(plan, wishes, "sync")
         if isinstance(step, Answer):
@@ -178,6 +184,14 @@ class StripeCache:
 
     def _request(self, path: str, params: Mapping[str, Any] | None, identity: tuple[str, str, str, str]) -> Request:
         api_key, account, context, version = identity
+        if not all(isinstance(one, str) and one.isascii() and one.isprintable() for one in (path, *identity)):
+            shown = path[:_SHOWN] if isinstance(path, str) else path
+            raise RequestError(
+                f"{shown!r:.{_SHOWN}} cannot be asked: path, api_key, stripe_account, stripe_context and "
+                "stripe_version are texts of printable ASCII characters (percent-encode those of an id)"
+            )
+        if not isinstance(params or {}, Mapping):
+            raise RequestError(f"params is a {type(params).__name__}: give a dict of parameters, or None")
         if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable() or " " in path:
             raise RequestError(
                 f"{path[:_SHOWN]!r} is no path: it starts with /v1/ or /v2/ and has no spaces, control or non-ASCII "

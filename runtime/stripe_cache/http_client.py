@@ -16,7 +16,7 @@ from stripe_cache.core.answer import Response
 from stripe_cache.core.cache_status import HEADER, CacheStatus
 from stripe_cache.core.errors import NotCachedError
 from stripe_cache.core.plan import Plan, Request
-from stripe_cache.core.writing import Write, writing
+from stripe_cache.core.writing import Write, is_final, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Raw = tuple[Any, int, Mapping[str, str]]
 
 _GATEWAY_TIMEOUT = 504
+_NEVER = NotCachedError("such requests are never cached, and only-if-cached forbids a call")
 _NOT_CACHED = b'{"error": {"type": "api_error", "message": "stripe-cache: %s"}}'
 
 
@@ -80,10 +81,11 @@ class CachingHTTPClient(stripe.HTTPClient):
             except NotCachedError as error:
                 return _not_cached(error)
         if plan is None:
-            return self._pass(send(), wishes)
+            return _not_cached(_NEVER) if _is_hopeless(method, wishes) else self._pass(send(), wishes)
         with writing(plan, self._engine.clock) as answered:
             raw = send()
-            answered.append(raw[0])
+            if is_final(raw[1]):
+                answered.append(raw[0])
         return raw
 
     async def request_with_retries_async(  # noqa: D102 (the SDK's contract)
@@ -113,24 +115,29 @@ class CachingHTTPClient(stripe.HTTPClient):
             except NotCachedError as error:
                 return _not_cached(error)
         if plan is None:
-            return self._pass(await send(), wishes)
+            return _not_cached(_NEVER) if _is_hopeless(method, wishes) else self._pass(await send(), wishes)
         body = None
         try:
             await drive.on_thread(plan.begin, self._engine.clock.now())
             raw = await send()
-            body = raw[0]
+            body = raw[0] if is_final(raw[1]) else None
         finally:
             # Done even if the caller is cancelled here, or was above while the hold was being put.
             await drive.on_thread(plan.end, body)
         return raw
 
-    def request_stream_with_retries(self, method: str, url: str, *args: Any, **kwargs: Any) -> Raw:
+    def request_stream_with_retries(
+        self, method: str, url: str, headers: Mapping[str, str], *args: Any, **kwargs: Any
+    ) -> Raw:
         """Pass through: streams are never cached."""
-        return self.inner.request_stream_with_retries(method, url, *args, **kwargs)
+        return self.inner.request_stream_with_retries(method, url, _take_directives(headers)[0], *args, **kwargs)
 
-    async def request_stream_with_retries_async(self, method: str, url: str, *args: Any, **kwargs: Any) -> Raw:
+    async def request_stream_with_retries_async(
+        self, method: str, url: str, headers: Mapping[str, str], *args: Any, **kwargs: Any
+    ) -> Raw:
         """Pass through: streams are never cached."""
-        return await self.inner.request_stream_with_retries_async(method, url, *args, **kwargs)
+        sent, _ = _take_directives(headers)
+        return await self.inner.request_stream_with_retries_async(method, url, sent, *args, **kwargs)
 
     def request(self, method: str, url: str, headers: Mapping[str, str] | None, *args: Any, **kwargs: Any) -> Raw:
         """Pass through: one attempt, uncached. The SDK never calls this on the client it is given."""
@@ -179,6 +186,10 @@ class CachingHTTPClient(stripe.HTTPClient):
         self._engine.meter.count(metrics.BYPASS)
         body, status, headers = raw
         return body, status, _with_status(headers, CacheStatus(fwd="request" if wishes.no_store else "bypass"))
+
+
+def _is_hopeless(method: str, wishes: Directives) -> bool:
+    return wishes.only_if_cached and method.lower() == "get"
 
 
 def _take_directives(headers: Mapping[str, str]) -> tuple[Mapping[str, str], Directives]:

@@ -80,6 +80,7 @@ def follow(
             step = reads.fail(ticket, error)
         except BaseException:
             reads.abandon(ticket)
+            reads.release(ticket)
             raise
         else:
             step = reads.complete(ticket, response)
@@ -120,8 +121,10 @@ async def run_async(
         except Exception as error:  # noqa: BLE001 (the engine raises it again, unless a stale entry may answer)
             return await on_thread(reads.fail, ticket, error)
         except BaseException:
-            # Cancelled: nothing may be awaited any more, and nothing was learnt about the origin.
+            # Cancelled: nothing may be awaited any more, and nothing was learnt about the origin. Other processes wait
+            # for the claim, which is given up behind this caller's back.
             reads.abandon(ticket)
+            asyncio.get_running_loop().run_in_executor(None, reads.release, ticket)
             raise
         return await on_thread(reads.complete, ticket, response)
     return step

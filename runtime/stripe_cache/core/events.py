@@ -64,11 +64,13 @@ def affected(event: Mapping[str, Any]) -> Affected:
     if len(found) > MOST_RECORDS:
         raise NotAnEventError(f"it names {len(found)} records, and no event of Stripe's names {MOST_RECORDS}")
     livemode = event.get("livemode")
+    if livemode is not None and not isinstance(livemode, bool):
+        raise NotAnEventError(f"`livemode` is {_shown(livemode)}: an event says true or false")
     return Affected(
         event_id,
         event_type,
         account,
-        livemode if isinstance(livemode, bool) else None,
+        livemode,
         _seconds(event.get("created")),
         tuple(sorted(name for name in found if not records.is_never_kept(name))),
     )
@@ -93,6 +95,11 @@ def _snapshot(event: Mapping[str, Any], event_type: str) -> set[str]:
         raise NotAnEventError(
             f"{_shown(event.get('id'))} has no object under `data.object`: pass the event unshortened"
         )
+    object_id = body.get("id")
+    if not isinstance(body.get("object"), str) and object_id is None:
+        raise NotAnEventError(f"{_shown(event.get('id'))} is about nothing: its object has neither `id` nor `object`")
+    if object_id is not None and not records.is_record(object_id):
+        raise NotAnEventError(f"{_shown(event.get('id'))} is about {_shown(object_id)}, which can be no id of Stripe's")
     previous = data.get("previous_attributes")
     return _changed(event_type, body, previous if isinstance(previous, Mapping) else {})
 

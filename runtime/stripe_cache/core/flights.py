@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -20,11 +21,18 @@ class Flights(Generic[Result]):
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = Lock()
         self._flights: dict[Hashable, Future[Result]] = {}
 
     def join(self, key: Hashable) -> tuple[Future[Result], bool]:
         """Return the flight under this key and whether the caller leads it; a leader must `land` it, come what may."""
+        if self._pid != os.getpid():
+            # Flights of the parent never land in a forked child, and a thread that is not here may hold the lock.
+            self._begin()
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from stripe_cache.core.errors import SettingError
 
@@ -53,9 +54,9 @@ def namespace_of(account: str, *, livemode: bool) -> str:
     return f"{account}.{'live' if livemode else 'test'}"
 
 
-def is_label(text: str) -> bool:
+def is_label(text: object) -> TypeGuard[str]:
     """Tell whether an account label can stand in a key: 1 to 64 letters, digits, underscores or hyphens."""
-    return 0 < len(text) <= _LABEL_LENGTH and _LABEL_CHARACTERS.issuperset(text)
+    return isinstance(text, str) and 0 < len(text) <= _LABEL_LENGTH and _LABEL_CHARACTERS.issuperset(text)
 
 
 def validate_label(text: str, name: str) -> str:

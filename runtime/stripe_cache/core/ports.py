@@ -131,6 +131,8 @@ class Tier(Protocol):
     def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
         """Claim the right to ask the origin for this slot, under this generation, for `seconds` at most.
 
+        A claim of one's own is granted again: within a process, flights see to it that only one caller asks.
+
         For efficiency, never for correctness: a claim that is lost or doubled costs an origin call and nothing else.
         """
         ...

@@ -66,7 +66,14 @@ def encode(params: Mapping[str, Any]) -> tuple[Pair, ...]:
     None is left out, booleans become `true`/`false`, datetimes epoch seconds, lists `name[0]`, dicts `name[key]`.
     Raises RequestError for a value that has no such form.
     """
-    return tuple(_flatten(params))
+    try:
+        pairs = tuple(_flatten(params))
+        urlencode(pairs)
+    except (RecursionError, UnicodeEncodeError) as error:
+        raise RequestError(
+            f"the parameters have no query form ({type(error).__name__}): pass plain nested values"
+        ) from None
+    return pairs
 
 
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[Pair]:

@@ -104,7 +104,7 @@ class ReadThrough:
 
     def embark(
         self, miss: Miss, directives: Directives, colour: Hashable = None
-    ) -> Ticket | Pause | Future[Answer | None]:
+    ) -> Answer | Ticket | Pause | Future[Answer | None]:
         """Join the flight for this miss, or start it.
 
         `colour` keeps apart callers that must not wait for each other: a synchronous call on an event loop's thread
@@ -142,7 +142,7 @@ class ReadThrough:
             return ticket
         return self._claim(ticket, replace(pause, seconds=min(LONGEST_PAUSE, pause.seconds * 1.5)))
 
-    def _claim(self, ticket: Ticket, pause: Pause) -> Ticket | Pause:
+    def _claim(self, ticket: Ticket, pause: Pause) -> Answer | Ticket | Pause:
         """Make this process the one that asks, for every process that shares the nearest tier."""
         lease = next(iter(ticket.miss.leases), None)
         if lease is None:
@@ -153,11 +153,20 @@ class ReadThrough:
             return ticket
         if claim is Claim.TAKEN:
             return pause
-        ticket.claimed = lease if claim is Claim.MINE else None
-        return ticket
+        if claim is not Claim.MINE:
+            return ticket
+        ticket.claimed = lease
+        # The holder before may have filled the slot, and so given its claim up, since this one looked:
+        #     this one: looks, finds nothing     holder: fills     this one: claims, gets the claim
+        answer = self._lookup.look_again(ticket.miss, ticket.directives)
+        if answer is None:
+            return ticket
+        self.release(ticket)
+        self._land(ticket, answer)
+        return self.joined(answer)
 
-    def _release(self, ticket: Ticket) -> None:
-        """Tell those who wait in other processes that nothing will come."""
+    def release(self, ticket: Ticket) -> None:
+        """Tell those who wait in other processes that nothing will come of this claim."""
         if ticket.claimed is not None:
             with suppress(TierError):
                 lease = ticket.claimed
@@ -176,7 +185,7 @@ class ReadThrough:
                 took = self._store(ticket, response)
                 answer = Answer.from_response(response, CacheStatus(fwd=ticket.miss.fwd, stored=bool(took)))
             if not ticket.claimed or ticket.claimed.tier.name not in took:
-                self._release(ticket)
+                self.release(ticket)
         finally:
             # Whatever went wrong here, nobody may wait for ever: followers of a None start over.
             self._land(ticket, answer)
@@ -187,7 +196,7 @@ class ReadThrough:
         answer: Answer | None = None
         try:
             self._count_origin(ticket, None)
-            self._release(ticket)
+            self.release(ticket)
             answer = self._lookup.stale_answer(ticket.miss, "stale-if-error")
         finally:
             self._land(ticket, answer, None if answer else error)
@@ -196,7 +205,10 @@ class ReadThrough:
         return answer
 
     def abandon(self, ticket: Ticket) -> None:
-        """Give the duty up without having learnt anything of the origin: followers start over. Asks no tier."""
+        """Give the duty up without having learnt anything of the origin: followers start over.
+
+        Asks no tier; whoever may wait for one should `release` the ticket then.
+        """
         self._land(ticket, None)
 
     @staticmethod

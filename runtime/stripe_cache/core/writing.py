@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from stripe_cache.core import catalog, protocol, query
 from stripe_cache.core.errors import InvalidationError, RequestError
 from stripe_cache.core.events import MOST_RECORDS
-from stripe_cache.core.ports import HoldChange
+from stripe_cache.core.ports import NO_HOLD, HoldChange
 from stripe_cache.core.writes import is_read_only, touched_after, touched_before
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.invalidator import Invalidator
     from stripe_cache.core.query import Pair
+
+_SERVER_ERROR = 500
 
 log = logging.getLogger("stripe_cache")
 
@@ -67,11 +69,16 @@ class Write:
                 self._void(self._before, HoldChange(add=self._hold))
 
     def end(self, body: bytes | str | None) -> None:
-        """Void it again, with whatever the answer says was touched besides; `body` is None if no answer came."""
+        """Void it again, with whatever the answer says was touched besides; `body` is None if no answer came.
+
+        Without an answer the hold stays until it ends by itself. Nobody can say when Stripe will have done it:
+            writer: sends, times out, voids     reader: asks, stores the old object     Stripe: performs the write
+        """
         after = touched_after(self._operation, self._path, self._pairs, _object_of(body))
         with self._lock:
             self._ended = True
-            self._void(_bounded({*self._before, *after}), HoldChange(remove=self._hold))
+            change = NO_HOLD if body is None else HoldChange(remove=self._hold)
+            self._void(_bounded({*self._before, *after}), change)
 
     def _void(self, records: Sequence[str], change: HoldChange) -> None:
         try:
@@ -82,9 +89,17 @@ class Write:
             log.warning("a write could not be told to every tier: %s", ", ".join(error.failed))
 
 
+def is_final(status: int) -> bool:
+    """Tell whether an answer settles what became of a write: Stripe calls a 5xx indeterminate."""
+    return status < _SERVER_ERROR
+
+
 @contextmanager
 def writing(write: Write, clock: Clock) -> Iterator[list[bytes | str]]:
-    """Wrap the sending of a write; the caller appends the answer's body to the list it is given."""
+    """Wrap the sending of a write; the caller appends the answer's body to the list it is given.
+
+    An answer that leaves open whether anything was done (`is_final`) is no answer.
+    """
     answered: list[bytes | str] = []
     write.begin(clock.now())
     try:

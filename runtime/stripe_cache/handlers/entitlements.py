@@ -23,7 +23,7 @@ CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9]{1,64}")
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Answer GET /entitlements/{customer} (HTTP API v2 or Function URL, path parameter or query `customer`)."""
     given = (event.get("pathParameters") or {}) | (event.get("queryStringParameters") or {})
-    customer_id = given.get("customer", "")
+    customer_id = given.get("customer") or ""
     if not CUSTOMER_ID.fullmatch(customer_id):
         return _answer(400, {"error": f"{customer_id[:40]!r} is no customer id: it looks like cus_123"}, ())
     client = container().client()

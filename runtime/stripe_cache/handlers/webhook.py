@@ -69,7 +69,7 @@ def _payload(event: dict[str, Any]) -> bytes | None:
 def _is_signed(parts: Container, payload: bytes, signature: str) -> bool:
     setting = "STRIPE_CACHE_WEBHOOK_SECRET"
     secret_id = parts.settings.webhook_secret
-    if not signature:
+    if not signature.isascii() or not signature:
         return False
     known = parts.secrets.values(secret_id, setting)
     if _verifies(payload, signature, known):

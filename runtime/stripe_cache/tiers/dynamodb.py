@@ -11,6 +11,7 @@ replica would let a dead value pass. DynamoDB deletes expired items days late, s
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,6 +57,7 @@ class DynamoDBTier:
         self, connect: Callable[[], Any], table: str, clock: Clock, meter: Meter, sealer: Sealer = UNSEALED
     ) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_pid = 0
         self._table = Table(connect, table)
         self._clock = clock
         self._meter = meter
@@ -178,10 +180,13 @@ class DynamoDBTier:
                 ":now": {"S": now},
                 # Nobody claims for so long: it is no claim of ours, or of a clock that is far off.
                 ":late": {"S": self._milliseconds(seconds + _CLAIM_SKEW)},
+                ":own": {"S": f"+{token}"},
                 ":g": {"S": generation},
             },
             names={"#v": key.variant},
-            condition="g = :g AND (attribute_not_exists(c.#v) OR c.#v < :now OR c.#v > :late)",
+            condition=(
+                "g = :g AND (attribute_not_exists(c.#v) OR c.#v < :now OR c.#v > :late OR contains(c.#v, :own))"
+            ),
         )
         if claimed is not None:
             return Claim.MINE
@@ -209,8 +214,9 @@ class DynamoDBTier:
         """Do the same for every item, several at a time: in turn they would add up to a Stripe call's own latency."""
         if len(items) <= 1:
             return [work(item) for item in items]
-        # Two threads may both make a pool; either serves.
-        if self._pool is None:
+        # Two threads may both make a pool; either serves. A forked child has its parent's pool without the threads.
+        if self._pool is None or self._pool_pid != os.getpid():
+            self._pool_pid = os.getpid()
             self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="stripe-cache-dynamodb")
         # Every one is waited for, also after a failure: nothing of this step may happen after the step.
         futures = [self._pool.submit(work, item) for item in items]

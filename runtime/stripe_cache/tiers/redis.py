@@ -77,11 +77,23 @@ class RedisTier:
             for record, key in slots
         ]
         readings = []
-        for (_, key), fields in zip(slots, self._send(commands), strict=True):
+        for (_, key), fields in zip(slots, self._values(commands), strict=True):
             generation = fields[0].decode("utf-8", "replace") if fields[0] is not None else None
             stored = self._decode(fields[1], key) if key and generation is not None else None
             readings.append(Reading(generation, stored))
         return readings
+
+    def _values(self, commands: Sequence[tuple[Any, ...]]) -> list[list[bytes | None]]:
+        """Send reads; a key that is no hash is somebody else's: counted, and empty."""
+        try:
+            return self._send(commands)
+        except TierError as error:
+            if not _is_foreign(error.__cause__):
+                raise
+        if len(commands) == 1:
+            self._meter.count(CORRUPT_ENTRY, tier=self.name)
+            return [[None, None]]
+        return [fields for command in commands for fields in self._values([command])]
 
     def touch(self, namespace: str, records: Sequence[str], token: str, ttl: float) -> tuple[list[State], Counter]:
         """Run one script per record, then the counter's.
@@ -126,7 +138,12 @@ class RedisTier:
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         """Add to the counter in one script."""
-        (reply,) = self._send([self._counting(namespace, started, finished)])
+
+        def commands() -> list[tuple[Any, ...]]:
+            # A new word each time, also for the epoch: one that was lost in between must not come back.
+            return [self._counting(namespace, started, finished)]
+
+        (reply,) = self._send(commands(), again=commands)
         return redis_replies.counter(reply)
 
     def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
@@ -224,6 +241,10 @@ class RedisTier:
         except redis.exceptions.NoScriptError:
             script, *arguments = command
             return self._client().execute_command("EVAL", script.source, 1, *arguments)
+
+
+def _is_foreign(error: BaseException | None) -> bool:
+    return isinstance(error, redis.ResponseError) and str(error).startswith("WRONGTYPE")
 
 
 def record_key(namespace: str, record: str) -> str:

@@ -22,8 +22,15 @@ local function live(seconds)
 end
 """
 
+# Somebody else's key under our name: it makes way, or the record could never be cached nor voided again.
+_OURS = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+"""
+
 TOUCH = Script(
     _LIVE_AT_LEAST
+    + _OURS
     + """
 redis.call('HSETNX', KEYS[1], 'g', ARGV[1])
 live(tonumber(ARGV[2]))
@@ -48,7 +55,8 @@ return 1
 )
 # ARGV: token, hold to add, hold to remove, seconds to live.
 VOID = Script(
-    """
+    _OURS
+    + """
 if ARGV[2] == '' and redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local kept = {}
 for hold in string.gmatch(redis.call('HGET', KEYS[1], 'h') or '', '[^,]+') do
@@ -63,7 +71,8 @@ return 1
 """
 )
 COUNT = Script(
-    """
+    _OURS
+    + """
 if redis.call('HSETNX', KEYS[1], 'e', ARGV[1]) == 1 then redis.call('HSET', KEYS[1], 'n', 0, 'd', 0) end
 if ARGV[2] ~= '0' then redis.call('HINCRBY', KEYS[1], 'n', ARGV[2]) end
 if ARGV[3] ~= '0' then redis.call('HINCRBY', KEYS[1], 'd', ARGV[3]) end
@@ -77,8 +86,10 @@ CLAIM = Script(
 if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 'gone' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local kind, ends = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '^(.)(%d+)')
-if kind and tonumber(ends) > now and tonumber(ends) <= now + ARGV[4] then return kind == '+' and 'taken' or 'alone' end
+local kind, ends, by = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '^(.)(%d+) ?(.*)$')
+if kind and not (kind == '+' and by == ARGV[3]) and tonumber(ends) > now and tonumber(ends) <= now + ARGV[4] then
+  return kind == '+' and 'taken' or 'alone'
+end
 redis.call('HSET', KEYS[1], ARGV[2], string.format('+%.0f %s', now + ARGV[4], ARGV[3]))
 return 'mine'
 """

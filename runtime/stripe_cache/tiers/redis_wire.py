@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -32,8 +33,16 @@ class Wire:
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._pool = pool
+        self._begin()
+
+    def _begin(self) -> None:
         self._pid = os.getpid()
         self._idle: deque[AbstractConnection] = deque()
+        # One permit per connection: a thread too many waits for its turn. redis-py's pool would refuse it, and threads
+        # of our own are no sign that the server is sick.
+        self._permits: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._pool.max_connections):
+            self._permits.put(None)
 
     def execute_command(self, *command: Any) -> Any:
         """Send one command and return its reply; an error reply is raised."""
@@ -44,6 +53,17 @@ class Wire:
 
     def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send the commands in one round trip and return their replies in order; an error reply is one of them."""
+        if self._pid != os.getpid():
+            # A forked child must not write into its parent's connections, nor wait for its parent's threads.
+            self._begin()
+        permits = self._permits
+        permits.get()
+        try:
+            return self._exchange(commands)
+        finally:
+            permits.put(None)
+
+    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         connection = self._take()
         try:
             replies = _exchange(connection, commands)
@@ -63,9 +83,6 @@ class Wire:
         self._pool.release(connection)
 
     def _take(self) -> Any:
-        if self._pid != os.getpid():
-            # A forked child must not write into its parent's connections.
-            self._idle, self._pid = deque(), os.getpid()
         try:
             return self._idle.pop()
         except IndexError:
