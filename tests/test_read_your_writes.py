@@ -76,7 +76,8 @@ def test_a_write_that_was_done_and_not_answered_is_read_back(world: World, custo
     with pytest.raises(stripe.StripeError):
         client.v1.customers.update(customer, {"name": "New"})
     assert client.v1.customers.retrieve(customer).name == "New"
-    assert "hit" in status_of(client.v1.customers.retrieve(customer)), "the hold was taken away again"
+    stays = status_of(client.v1.customers.retrieve(customer))
+    assert stays == "stripe-cache; fwd=uri-miss", "nobody can say when Stripe will have done it: the hold stays"
 
 
 def test_a_write_whose_answer_timed_out_is_read_back(world: World, customer: str) -> None:
@@ -170,7 +171,7 @@ def test_questions_sent_as_posts_void_nothing(world: World, customer: str) -> No
 
 # The SDK hands httpx a body in a way that httpx deprecates.
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-def test_a_cancelled_asynchronous_write_leaves_neither_old_value_nor_hold(
+def test_a_write_cancelled_in_flight_leaves_no_old_value_and_its_hold_until_it_ends(
     world: World, customer: str, tap: Tap
 ) -> None:
     cache = world.cache(api_base=tap.url)
@@ -191,4 +192,4 @@ def test_a_cancelled_asynchronous_write_leaves_neither_old_value_nor_hold(
     asyncio.run(main())
     reader = world.client(cache)
     assert reader.v1.customers.retrieve(customer).name == "New"
-    assert "hit" in status_of(reader.v1.customers.retrieve(customer))
+    assert status_of(reader.v1.customers.retrieve(customer)) == "stripe-cache; fwd=uri-miss"

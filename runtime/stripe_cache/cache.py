@@ -184,23 +184,23 @@ class StripeCache:
 
     def _request(self, path: str, params: Mapping[str, Any] | None, identity: tuple[str, str, str, str]) -> Request:
         api_key, account, context, version = identity
-        if not all(isinstance(one, str) and one.isascii() and one.isprintable() for one in (path, *identity)):
-            shown = path[:_SHOWN] if isinstance(path, str) else path
+        if not isinstance(path, str) or not path.startswith(("/v1/", "/v2/")) or not _is_plain(path) or " " in path:
             raise RequestError(
-                f"{shown!r:.{_SHOWN}} cannot be asked: path, api_key, stripe_account, stripe_context and "
-                "stripe_version are texts of printable ASCII characters (percent-encode those of an id)"
-            )
-        if not isinstance(params or {}, Mapping):
-            raise RequestError(f"params is a {type(params).__name__}: give a dict of parameters, or None")
-        if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable() or " " in path:
-            raise RequestError(
-                f"{path[:_SHOWN]!r} is no path: it starts with /v1/ or /v2/ and has no spaces, control or non-ASCII "
+                f"{path!r:.{_SHOWN}} is no path: it starts with /v1/ or /v2/ and has no spaces, control or non-ASCII "
                 "characters (percent-encode those of an id)"
             )
-        if not api_key or not api_key.isascii() or not api_key.isprintable():
+        if not api_key or not _is_plain(api_key):
             raise RequestError("api_key must be a Stripe API key: sk_..., rk_...")
+        if not all(_is_plain(one) for one in (account, context, version)):
+            raise RequestError("stripe_account, stripe_context and stripe_version are printable ASCII texts, or empty")
+        if not isinstance(params or {}, Mapping):
+            raise RequestError(f"params is a {type(params).__name__}: give a dict of parameters, or None")
         path, _, given = path.partition("?")
         # What is sent is the canonical form: the key and the question cannot differ.
         text = query.canonical([*query.parse(given), *query.encode(params or {})]) if given or params else ""
         url = f"{self.settings.api_base}{path}{'?' if text else ''}{text}"
         return Request("get", url, api_key, account, context, version or self.engine.planner.api_version)
+
+
+def _is_plain(text: object) -> bool:
+    return isinstance(text, str) and text.isascii() and (text.isprintable() or not text)

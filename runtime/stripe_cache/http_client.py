@@ -116,9 +116,11 @@ class CachingHTTPClient(stripe.HTTPClient):
                 return _not_cached(error)
         if plan is None:
             return _not_cached(_NEVER) if _is_hopeless(method, wishes) else self._pass(await send(), wishes)
-        body = None
+        # Until it is sent nothing can have been done: an empty answer, unlike none, takes the hold away again.
+        body: Any = b""
         try:
             await drive.on_thread(plan.begin, self._engine.clock.now())
+            body = None
             raw = await send()
             body = raw[0] if is_final(raw[1]) else None
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import stripe
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stripe_cache import Settings, StripeCache
+from stripe_cache import RequestError, Settings, StripeCache
 from stripe_cache.core import query
 from stripe_cache.core.key import Key, is_label, namespace_of, variant_of
 from stripe_cache.core.plan import Plan, Request
@@ -138,7 +139,8 @@ def test_no_account_name_reaches_another_namespace(account: str) -> None:
     cache = StripeCache(Settings(namespace="acct_P"))
     client = CachingHTTPClient(cache.engine, inner)
     ask(client, SK, "acct_B")
-    cache.apply_event(event_for(account))
+    with contextlib.suppress(RequestError):
+        cache.apply_event(event_for(account))
     calls = inner.calls
     ask(client, SK, "acct_B")
     assert inner.calls == calls

@@ -9,6 +9,7 @@ from fakes import key_of, stored_of
 from redis.crc import key_slot
 from tier_contract import HOUR, WRAPPERS, Bench, ByteTierContract
 
+from stripe_cache.core import metrics
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.ports import NO_HOLD, HoldChange, Slot, Stamp
 from stripe_cache.tiers.redis import RedisTier, record_key
@@ -186,12 +187,16 @@ def test_every_script_names_its_one_key(tier: RedisTier, raw: redis.Redis, names
     assert set(inner) <= keys
 
 
-def test_a_key_of_another_type_is_an_error_of_the_tier_and_no_other(
-    tier: RedisTier, raw: redis.Redis, namespace: str
+def test_a_key_of_another_type_is_absent_counted_and_makes_way(
+    tier: RedisTier, raw: redis.Redis, namespace: str, meter: RecordingMeter
 ) -> None:
+    tier.touch(namespace, ["cus_2"], "t2", HOUR)
     raw.set(record_key(namespace, "cus_1"), "somebody else's", ex=100)
-    with pytest.raises(TierError, match="WRONGTYPE"):
-        tier.read(namespace, [Slot("cus_1", key_of(namespace))])
+    slots = [Slot("cus_1", key_of(namespace)), Slot("cus_2")]
+    assert [reading.generation for reading in tier.read(namespace, slots)] == [None, "t2"]
+    assert meter.total(metrics.CORRUPT_ENTRY) == 1
+    (state,), _ = tier.touch(namespace, ["cus_1"], "t1", HOUR)
+    assert state.generation == "t1"
 
 
 def test_nobody_listening_is_an_error_of_the_tier(meter: RecordingMeter) -> None:

@@ -182,9 +182,12 @@ def test_the_tier_sends_scripts_in_full_once_the_server_has_forgotten_them(valke
 
 def test_the_tier_makes_its_own_error_of_a_failure_and_of_an_error_reply(valkey: Valkey, admin: redis.Redis) -> None:
     tier = RedisTier(lambda: connect(parse(valkey.url), 0.3), NullMeter())
-    admin.set("sc1:{acct_1.test|cus_1}", "no hash")
-    with pytest.raises(TierError, match="WRONGTYPE"):
-        tier.touch("acct_1.test", ["cus_1"], "token", 60)
+    admin.execute_command("ACL", "SETUSER", "default", "-hsetnx")
+    try:
+        with pytest.raises(TierError, match="hsetnx"):
+            tier.touch("acct_1.test", ["cus_1"], "token", 60)
+    finally:
+        admin.execute_command("ACL", "SETUSER", "default", "+@all")
     valkey.freeze()
     with pytest.raises(TierError, match="TimeoutError"):
         tier.count("acct_1.test")

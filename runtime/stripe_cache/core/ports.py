@@ -1,7 +1,8 @@
 """What the core asks of the outside: a place to keep entries (Tier) and somebody who counts (Meter).
 
-A tier is dumb. It offers six steps, each atomic on its own, and knows nothing of the order in which they make
-invalidation safe: that order is `protocol.py`. Any tier may raise; the guard around it turns that into a miss.
+A tier is dumb. It offers six steps for invalidation and two for claims, each atomic on its own, and knows nothing of
+the order in which they make invalidation safe: that order is `protocol.py`. Any tier may raise; the guard around it
+turns that into a miss.
 """
 
 from __future__ import annotations
