@@ -88,6 +88,7 @@ def test_bodies_and_headers_come_in_either_form(
         lambda sent, _: sent | {"headers": {}},
         lambda sent, _: sent | {"headers": {"stripe-signature": "t=1,v1=00"}},
         lambda sent, _: sent | {"headers": {"stripe-signature": "\x00" * 500}},
+        lambda sent, _: sent | {"headers": {"stripe-signature": "t=1,v1=\u00e9"}},
         lambda sent, _: sent | {"body": sent["body"].replace("Changed", "Chanced")},
         lambda sent, _: sent | {"body": None},
         lambda sent, _: sent | {"isBase64Encoded": True, "body": "*"},
@@ -162,6 +163,7 @@ def test_with_a_queue_a_dead_tier_is_told_later(
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"result": "queued"})
     (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
     assert "Changed" not in message["Body"], "the queue holds names of records only"
+    assert json.loads(message["Body"])["created"] == event["created"], "how late it is applied can still be told"
     forget()
     batch = {"Records": [{"messageId": "1", "body": message["Body"]}, {"messageId": "2", "body": "{}"}]}
     assert invalidations.handler(batch, None) == {"batchItemFailures": [{"itemIdentifier": "2"}]}

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from stripe_cache import StripeCache
-
-cache = StripeCache.from_env()
+from stripe_cache.handlers.container import container, metered
 
 
+@metered
 def handler(event: dict[str, str], _context: Any) -> dict[str, Any]:
-    """Read one customer; Stripe is called only when no tier has it."""
-    customer = cache.get(f"/v1/customers/{event['customer']}")
-    return {"name": customer.data.get("name"), "cache": str(customer.status)}
+    """Read one customer with the attached secret's key; Stripe is called only when no tier has it."""
+    customer = container().client().v1.customers.retrieve(event["customer"])
+    told = customer.last_response.headers["cache-status"] if customer.last_response else ""
+    return {"name": customer.name, "cache": told}

@@ -7,13 +7,14 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from stripe_cache.cache import StripeCache
+from stripe_cache.core import metrics
 from stripe_cache.handlers.secrets import Secrets
 from stripe_cache.meter import EmfMeter
 from stripe_cache.settings import Settings
 from stripe_cache.wiring import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import stripe
 
@@ -31,6 +32,16 @@ class Container:
         self.cache = StripeCache(settings, engine=build(settings, meter=self.meter))
         self.secrets = Secrets(self.cache.engine.clock)
         self._clients: dict[str, stripe.StripeClient] = {}
+
+    def apply(
+        self, records: Sequence[str], *, account: str | None, livemode: bool | None, created: float | None
+    ) -> None:
+        """Void what an event names, and measure how long after the event that was; raises as `Engine.invalidate`."""
+        self.cache.engine.invalidate(records, account=account, livemode=livemode)
+        self.meter.count(metrics.WEBHOOK_ACCEPTED)
+        if created is not None:
+            lag = max(0.0, self.cache.engine.clock.now() - created)
+            self.meter.observe(metrics.WEBHOOK_LAG, lag * 1000)
 
     def client(self) -> stripe.StripeClient:
         """Return the cached Stripe client for the configured key: one per key, because each keeps its connections."""

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from stripe_cache.core import metrics
-from stripe_cache.core.errors import NotAnEventError, StripeCacheError
+from stripe_cache.core.errors import NotAnEventError, RequestError, StripeCacheError
 from stripe_cache.core.events import affected
 from stripe_cache.core.records import is_broad, validate_record
 from stripe_cache.handlers.container import container, metered
@@ -36,7 +36,9 @@ def _apply(message: dict[str, Any]) -> None:
     parts = container()
     if "records" in message and "detail" not in message:
         records = [name if is_broad(name) else validate_record(name) for name in message["records"]]
-        account, livemode, created = message.get("account"), message.get("livemode"), None
+        account, livemode, created = message.get("account"), message.get("livemode"), message.get("created")
+        if created is not None and not isinstance(created, int | float):
+            raise RequestError(f"`created` of a queued message is {created!r:.40}: it is a number of seconds, or null")
     else:
         try:
             found = affected(message)
@@ -45,7 +47,4 @@ def _apply(message: dict[str, Any]) -> None:
             log.warning("this is no event: %s", error)
             raise
         records, account, livemode, created = list(found.records), found.account, found.livemode, found.created
-    parts.cache.engine.invalidate(records, account=account, livemode=livemode)
-    parts.meter.count(metrics.WEBHOOK_ACCEPTED)
-    if created is not None:
-        parts.meter.observe(metrics.WEBHOOK_LAG, max(0.0, parts.cache.engine.clock.now() - created) * 1000)
+    parts.apply(records, account=account, livemode=livemode, created=created)

@@ -22,7 +22,13 @@ def enqueue(queue_url: str, found: Affected) -> bool:
         return False
     from botocore.exceptions import BotoCoreError, ClientError
 
-    message = {"records": found.records, "account": found.account, "livemode": found.livemode, "event": found.event_id}
+    message = {
+        "records": found.records,
+        "account": found.account,
+        "livemode": found.livemode,
+        "created": found.created,
+        "event": found.event_id,
+    }
     try:
         _sqs().send_message(QueueUrl=queue_url, MessageBody=json.dumps(message))
     except (ClientError, BotoCoreError) as error:

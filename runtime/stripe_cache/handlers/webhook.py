@@ -13,7 +13,7 @@ import logging
 from typing import Any
 
 from stripe_cache.core import metrics
-from stripe_cache.core.errors import InvalidationError, NotAnEventError
+from stripe_cache.core.errors import InvalidationError, RequestError
 from stripe_cache.core.events import affected
 from stripe_cache.handlers.container import Container, container, metered
 from stripe_cache.handlers.queue import enqueue
@@ -38,20 +38,15 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         return _rejected(parts, "the signature is missing, wrong or too old")
     try:
         found = affected(json.loads(payload))
-    except (ValueError, RecursionError, NotAnEventError) as error:
+        parts.apply(found.records, account=found.account, livemode=found.livemode, created=found.created)
+    except (ValueError, RecursionError, RequestError) as error:
         return _rejected(parts, f"this is no event: {error}")
-    try:
-        parts.cache.engine.invalidate(found.records, account=found.account, livemode=found.livemode)
     except InvalidationError as error:
         if not enqueue(parts.settings.invalidation_queue_url, found):
             log.error("an event could not be applied: %s", ", ".join(error.failed))  # noqa: TRY400 (no traceback to learn from)
             return _answer(500, "the invalidation failed; deliver it again")
         parts.meter.count(metrics.INVALIDATION_QUEUED)
         return _answer(200, "queued")
-    parts.meter.count(metrics.WEBHOOK_ACCEPTED)
-    if found.created is not None:
-        lag = max(0.0, parts.cache.engine.clock.now() - found.created)
-        parts.meter.observe(metrics.WEBHOOK_LAG, lag * 1000)
     return _answer(200, "done")
 
 
