@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
+from botocore.session import Session as BotocoreSession
 
 from local.java import find_java
 from local.loopback_class import CLASS_NAME, class_file
@@ -44,7 +45,10 @@ class DynamoDB(Server):
     def client(self, *, timeout: float = 2.0) -> DynamoDBClient:
         """Return a boto3 client with made-up credentials; a call fails after `timeout` seconds, without a retry."""
         config = Config(connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": 1})
+        # Not the user's own profile: it may name one that is not there, and has no business here.
+        nobody = BotocoreSession(session_vars={"profile": (None, None, None, None)})
         session = boto3.Session(
+            botocore_session=nobody,
             aws_access_key_id=ENVIRONMENT["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
             region_name=REGION,

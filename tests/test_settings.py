@@ -122,3 +122,25 @@ def test_a_bad_redis_url_stops_the_construction_without_showing_the_password() -
     with pytest.raises(SettingError, match="STRIPE_CACHE_REDIS_URL") as caught:
         StripeCache(Settings(namespace="acct_1", redis_url="http://me:hunter2@host"))
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"namespace": 5}, "STRIPE_CACHE_NAMESPACE is a int: give str"),
+        ({"livemode": "x"}, "STRIPE_CACHE_LIVEMODE is a str: give NoneType or bool"),
+        ({"memory_max_bytes": True}, "STRIPE_CACHE_MEMORY_MAX_BYTES is a bool: give int"),
+        ({"memory_max_bytes": 1.5}, "STRIPE_CACHE_MEMORY_MAX_BYTES is a float: give int"),
+        ({"memory_max_lag": None}, "STRIPE_CACHE_MEMORY_MAX_LAG is a NoneType: give float or int"),
+        ({"policy": []}, "STRIPE_CACHE_POLICY is a list: give Mapping"),
+    ],
+)
+def test_a_value_of_another_type_is_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        Settings(**given)
+
+
+@pytest.mark.parametrize("base", ["https://x y", "https://x?y", "https://x#y", "https://x:abc", "https://", "ftp://x"])
+def test_a_base_that_is_no_host_is_named(base: str) -> None:
+    with pytest.raises(SettingError, match="STRIPE_CACHE_API_BASE is"):
+        Settings(api_base=base)

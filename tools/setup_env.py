@@ -130,6 +130,7 @@ def _run(*command: str | Path) -> None:
     environment = {
         "UV_NATIVE_TLS": "true",
         "UV_SYSTEM_CERTS": "true",
+        "NODE_USE_SYSTEM_CA": "1",
         **os.environ,
         "VIRTUAL_ENV": str(VENV),
         "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",

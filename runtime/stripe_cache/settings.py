@@ -7,15 +7,17 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stripe_cache.core.errors import SettingError
 from stripe_cache.core.key import validate_label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 PREFIX = "STRIPE_CACHE_"
 STRIPE_API = "https://api.stripe.com"
@@ -25,6 +27,15 @@ _LARGEST_MEMORY = 10 * 1024**3
 """The largest Lambda has 10,240 MB."""
 
 _LONGEST = 60
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?")
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "bool": (bool,),
+    "bool | None": (bool, NoneType),
+    "int": (int,),
+    "float": (float, int),
+    "Mapping[str, Any]": (Mapping,),
+}
 _KMS_KEYS = re.compile(r"[A-Za-z0-9:/_-]{1,512}(?:,[A-Za-z0-9:/_-]{1,512})?")
 
 Value = TypeVar("Value")
@@ -85,6 +96,12 @@ class Settings:
     """STRIPE_CACHE_MAX_BODY_BYTES: larger answers are served but not stored."""
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            kind, value = _KINDS[str(one.type)], getattr(self, one.name)
+            # True is an int to Python, and no number of bytes to anybody.
+            if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
+                names = " or ".join(sorted(each.__name__ for each in kind))
+                raise SettingError(f"{_name(one.name)} is a {type(value).__name__}: give {names}")
         validate_label(self.namespace, _name("namespace"))
         if (self.redis_url or self.table) and self.namespace == "default":
             raise SettingError(
@@ -109,7 +126,7 @@ class Settings:
         scheme, separator, host = self.api_base.partition("://")
         self._demand(
             "api_base",
-            bool(separator and host) and scheme in {"http", "https"} and "/" not in host and "@" not in host,
+            bool(separator) and scheme in {"http", "https"} and _HOST.fullmatch(host) is not None,
             f"use scheme and host without a path, such as {STRIPE_API}",
         )
         self._demand(
@@ -173,13 +190,13 @@ def _overrides(variable: str, text: str) -> Mapping[str, Any]:
     if not text.startswith("{"):
         try:
             source = Path(text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise SettingError(
                 f"{variable} names the file {text!r}, which cannot be read ({error}): give a path or JSON"
             ) from None
     try:
         decoded = json.loads(source)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingError(
             f'{variable} is no JSON ({error}): use an object such as {{"customer": {{"ttl": 3600}}}}'
         ) from None
