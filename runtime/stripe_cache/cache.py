@@ -132,7 +132,7 @@ class StripeCache:
         if not isinstance(event, Mapping) and hasattr(event, "to_dict"):
             # What the SDK's construct_event returns.
             event = event.to_dict()
-        return self.engine.apply(event)[0]
+        return self.engine.apply(event)
 
     def purge(
         self,

@@ -120,7 +120,6 @@ def _ignores_holds(state: State, leased: Counter, after: Counter, now: float) ->
 
 
 _real_judge = protocol._is_older_than_lease
-_real_invalidate = protocol.invalidate
 _real_lease = protocol.lease
 
 

@@ -13,8 +13,6 @@ from stripe_cache.core.errors import NotAnEventError
 from stripe_cache.core.events import Affected, affected
 from stripe_cache.core.policy import never_cached
 
-ACCOUNT_ONLY = {"v1.account.application.authorized", "v1.account.application.deauthorized"}
-
 
 def snapshot(event_type: str, body: dict[str, Any], previous: dict[str, Any] | None = None, **more: Any) -> Affected:
     data: dict[str, Any] = {"object": body}

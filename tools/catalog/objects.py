@@ -50,7 +50,6 @@ PII_NAMES = frozenset(
 # A `name` is a person's or a company's only on these; elsewhere it labels a product, a file, a filter.
 NAMED_PERSONS = ("account", "customer", "person", "cardholder", "payment_method", "charge", "billing_details")
 DEEPEST = 6
-CONTAINERS = frozenset({"Optional", "List", "Dict", "Union", "ListObject", "ExpandableField", "str", "int", "bool"})
 
 
 @dataclass(frozen=True, slots=True)

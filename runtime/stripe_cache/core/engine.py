@@ -62,7 +62,8 @@ class Engine:
             raise InvalidationError(tuple(records), done, failed)
         return done
 
-    def apply(self, event: Mapping[str, Any]) -> tuple[Affected, dict[str, int]]:
-        """Void what an event says has changed; raises NotAnEventError and InvalidationError."""
+    def apply(self, event: Mapping[str, Any]) -> Affected:
+        """Void what an event says has changed, and return it; raises NotAnEventError and InvalidationError."""
         found = affected(event)
-        return found, self.invalidate(found.records, account=found.account, livemode=found.livemode)
+        self.invalidate(found.records, account=found.account, livemode=found.livemode)
+        return found

@@ -67,10 +67,10 @@ def touched_after(
 
     Always includes what `touched_before` named for the same write. Never raises.
     """
-    given = list(pairs)
-    found = set(touched_before(operation, path, given))
     if is_read_only(operation, path):
         return ()
+    given = list(pairs)
+    found = set(touched_before(operation, path, given))
     if body is not None:
         found |= _returned(operation, body)
     if operation is not None:

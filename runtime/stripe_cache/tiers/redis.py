@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 PREFIX = "sc1"
 COUNTER_TTL = 30 * 86400
 """Seconds the counter outlives its last use; losing it begins a new epoch, which is safe and refuses fills."""
-
-
 VOID_TTL = 2 * 3600
 """Seconds a voided record is kept: longer than a hold."""
 _MOST_SAID = 200
