@@ -30,7 +30,7 @@ def main() -> int:
         return 1
     started = time.monotonic()
     try:
-        did = [_python_environment(), _packages(), _node_programs(), _java(), _localstripe()]
+        did = [_python_environment(), _packages(), _node_programs(), _wheels(), _java(), _localstripe()]
     except subprocess.CalledProcessError as error:
         print(f"setup: `{' '.join(map(str, error.cmd))}` failed with exit code {error.returncode}; its output is above")
         return 1
@@ -76,6 +76,21 @@ def _node_programs() -> bool:
     link.symlink_to(os.path.relpath(binaries / "node", link.parent))
     _run(link, npm, "ci", "--loglevel=error")
     _stamp("node", inputs)
+    return True
+
+
+def _wheels() -> bool:
+    """Fetch what the Lambda zips are made of: after this, synthesis needs no network."""
+    library = ROOT / "infra" / "stripe_cache_cdk"
+    inputs = [
+        *sorted((ROOT / "runtime").glob("requirements*.txt")),
+        *(library / "config.py", library / "prefetch.py", library / "constructs" / "wheels.py"),
+    ]
+    if _is_current("wheels", inputs):
+        return False
+    print("setup: fetching the wheels that go into the Lambda zips, for arm64 and x86_64")
+    _run(PYTHON, "-m", "stripe_cache_cdk.prefetch")
+    _stamp("wheels", inputs)
     return True
 
 

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
     import stripe
 
+    from stripe_cache.core.allocation import ReadAllocation
     from stripe_cache.core.engine import Engine
     from stripe_cache.core.events import Affected
     from stripe_cache.core.purge import PurgeReport
     from stripe_cache.plain_origin import PlainOrigin
 
 _SHOWN = 80
+_FIRST_ERROR = 400
 
 
 class StripeCache:
@@ -55,7 +57,8 @@ class StripeCache:
         inner = options.pop("http_client", None)
         if inner is None:
             # StripeClient refuses these two beside a client of one's own, so the inner one gets them.
-            inner = default_inner(proxy=options.pop("proxy", None), verify=options.pop("verify_ssl_certs", True))
+            proxy, verify = options.pop("proxy", None), options.pop("verify_ssl_certs", True)
+            inner = default_inner(self.engine, proxy=proxy, verify=verify)
         bases: Any = {"api": self.settings.api_base, **(options.pop("base_addresses", None) or {})}
         self.engine.planner.serve(bases["api"])
         return stripe.StripeClient(api_key, http_client=self.http_client(inner), base_addresses=bases, **options)
@@ -64,7 +67,7 @@ class StripeCache:
         """Return a `stripe.HTTPClient` around another one, for StripeClient or `stripe.default_http_client`."""
         from stripe_cache.http_client import CachingHTTPClient, default_inner
 
-        return CachingHTTPClient(self.engine, inner or default_inner())
+        return CachingHTTPClient(self.engine, inner or default_inner(self.engine))
 
     def get(
         self,
@@ -113,7 +116,11 @@ class StripeCache:
             step = looked.get(plan) if isinstance(plan, Plan) else None
             if isinstance(plan, Plan) and step is not None and not isinstance(step, Answer):
                 step = looked[plan] = self._origin(request).embark(plan, step, wishes)
-            answers.append(step if isinstance(step, Answer) else self._read(request, wishes))
+            if isinstance(step, Answer):
+                # A 404 may have been kept; whoever gets it shall see the SDK's error.
+                answers.append(step if step.http_status < _FIRST_ERROR else self._origin(request).checked(step))
+            else:
+                answers.append(self._read(request, wishes))
         return answers
 
     def invalidate(self, name: str, *, account: str | None = None, livemode: bool | None = None) -> dict[str, int]:
@@ -156,9 +163,35 @@ class StripeCache:
             raise RequestError(f"{str(account)[:60]!r} is no Stripe account: it looks like acct_123")
         return purge.run(customer_id, namespaces, terms=terms, dry_run=dry_run, cursor=cursor, may_go_on=may_go_on)
 
-    def begin_invocation(self) -> None:
-        """Make memory ask a shared tier before its next answer: call it at the start of a Lambda invocation."""
+    def begin_invocation(self, context: Any = None) -> None:
+        """Make memory ask a shared tier before its next answer: call it at the start of a Lambda invocation.
+
+        With the Lambda context, waiting for Stripe's rate limits, reading, and asking the tiers end before the
+        invocation does.
+        """
         self.engine.near.forget()
+        self.engine.gate.deadline.begin(context)
+
+    def warm(self) -> None:
+        """Load boto3 and make the DynamoDB client now instead of on first use; connects to nothing.
+
+        It takes up to a second of processor time, which otherwise the first read without Redis pays. Call it where
+        nobody waits: while a Lambda sandbox initialises. Raises what boto3 does without a region.
+        """
+        self.engine.warm()
+
+    def read_allocation(
+        self, transactions: int | None = None, *, account: str | None = None, livemode: bool | None = None
+    ) -> ReadAllocation:
+        """Count the reads of Stripe in the last 30 days, against what Stripe allots for that many transactions.
+
+        Without Redis or a table only this process's reads are known; `complete` says so.
+        """
+        gate, namespaces = self.engine.gate, self.engine.planner.namespaces(account, livemode=livemode)
+        extra = (
+            sum(gate.limiter.uncounted(one) for one in namespaces) if gate.limiter and gate.counted_by_limiter else 0
+        )
+        return gate.allocation.report(namespaces, transactions, extra)
 
     def _read(self, request: Request, wishes: directives.Directives) -> Answer:
         plan = None if wishes.no_store else self.engine.planner.plan(request)
@@ -169,9 +202,10 @@ class StripeCache:
         step = self.engine.reads.begin(plan, wishes, "sync")
         if isinstance(step, Answer):
             auditor = self.engine.auditor
-            if auditor is None or not auditor.draws(step, wishes):
-                return step
-            return self._origin(request).audit(auditor, plan, step)
+            if auditor is not None and auditor.draws(step, wishes):
+                return self._origin(request).audit(auditor, plan, step, wishes)
+            # A 404 may have been kept; whoever gets it shall see the SDK's error.
+            return step if step.http_status < _FIRST_ERROR else self._origin(request).checked(step)
         return self._origin(request).finish(plan, step, wishes)
 
     def _origin(self, request: Request) -> PlainOrigin:
@@ -179,14 +213,14 @@ class StripeCache:
         from stripe_cache.plain_origin import PlainOrigin
 
         # Two threads may both make one; either serves.
-        self._inner = self._inner or default_inner()
+        self._inner = self._inner or default_inner(self.engine)
         return PlainOrigin(self.engine, self._inner, request)
 
     def _request(self, path: str, params: Mapping[str, Any] | None, identity: tuple[str, str, str, str]) -> Request:
         api_key, account, context, version = identity
         if not isinstance(path, str) or not path.startswith(("/v1/", "/v2/")) or not _is_plain(path) or " " in path:
             raise RequestError(
-                f"{path!r:.{_SHOWN}} is no path: it starts with /v1/ or /v2/ and has no spaces, control or non-ASCII "
+                f"{_shown(path)} is no path: it starts with /v1/ or /v2/ and has no spaces, control or non-ASCII "
                 "characters (percent-encode those of an id)"
             )
         if not api_key or not _is_plain(api_key):
@@ -200,6 +234,12 @@ class StripeCache:
         text = query.canonical([*query.parse(given), *query.encode(params or {})]) if given or params else ""
         url = f"{self.settings.api_base}{path}{'?' if text else ''}{text}"
         return Request("get", url, api_key, account, context, version or self.engine.planner.api_version)
+
+
+def _shown(path: object) -> str:
+    """Quote a path without its query: a filter may be an e-mail address, and errors end up in logs."""
+    shown = path.partition("?")[0] if isinstance(path, str) else path
+    return f"{shown!r:.{_SHOWN}}"
 
 
 def _is_plain(text: object) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from stripe_cache.core.errors import SettingError
 from stripe_cache.core.key import validate_label
+from stripe_cache.core.rate_limits import RateLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ _LARGEST_MEMORY = 10 * 1024**3
 """The largest Lambda has 10,240 MB."""
 
 _LONGEST = 60
+_LONGEST_NEGATIVE = 5
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?")
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
@@ -35,6 +37,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (float, int),
     "Mapping[str, Any]": (Mapping,),
+    "Mapping[str, Any] | None": (Mapping, NoneType),
 }
 _KMS_KEYS = re.compile(r"[A-Za-z0-9:/_-]{1,512}(?:,[A-Za-z0-9:/_-]{1,512})?")
 
@@ -83,9 +86,23 @@ class Settings:
     is no help, and Redis and DynamoDB both hanging must not cost a call more than 150 ms."""
     dynamodb_timeout: float = 0.08
     """STRIPE_CACHE_DYNAMODB_TIMEOUT: seconds for connecting and for one read; see redis_timeout."""
+    origin_timeout: float = 10.0
+    """STRIPE_CACHE_ORIGIN_TIMEOUT: seconds for one read of Stripe, less near the end of a Lambda invocation. The SDK's
+    80 would outlive most invocations; writes keep them, because a write that was given up may have been done."""
+    origin_wait: float = 2.0
+    """STRIPE_CACHE_ORIGIN_WAIT: seconds a call waits for its turn under Stripe's rate limits, outside Lambda."""
+    rate_limits: Mapping[str, Any] | None = field(default_factory=dict)
+    """STRIPE_CACHE_RATE_LIMITS: off (None), or JSON that changes the limits, such as {"live": 500, "processes": 20}."""
+    refresh_queue_url: str = ""
+    """STRIPE_CACHE_REFRESH_QUEUE_URL: SQS queue for refreshes; set, a stale entry is served while it is renewed."""
+    refresh_hot: bool = False
+    """STRIPE_CACHE_REFRESH_HOT: on to have objects that are read often refreshed after an event voided them. Needs
+    Redis and the refresh queue, and costs a read of Stripe per hot object and event."""
+    negative_ttl: float = 0.0
+    """STRIPE_CACHE_NEGATIVE_TTL: seconds to keep a 404, at most 5. 0: every 404 is Stripe's own."""
     read_only: bool = False
-    """STRIPE_CACHE_READ_ONLY: on for a process that may read the shared tiers and never change them. It must not write
-    to Stripe: what it changed could not be voided."""
+    """STRIPE_CACHE_READ_ONLY: on for a process that may read the shared tiers and never change them. Its writes to
+    Stripe are refused (ReadOnlyError): what they changed could not be voided."""
     audit_rate: float = 0.0
     """STRIPE_CACHE_AUDIT_RATE: the share of hits that are compared with Stripe's answer of the moment, such as 0.0001;
     at most 6 a minute and process. 0 for none."""
@@ -111,12 +128,18 @@ class Settings:
         for name in ("memory_max_bytes", "max_body_bytes"):
             fits = 0 <= getattr(self, name) <= _LARGEST_MEMORY
             self._demand(name, fits, f"use whole bytes from 0 to {_LARGEST_MEMORY}")
-        for name in ("memory_max_lag", "redis_timeout", "dynamodb_timeout"):
+        for name in ("memory_max_lag", "redis_timeout", "dynamodb_timeout", "origin_timeout", "origin_wait"):
             fits = math.isfinite(getattr(self, name)) and 0 <= getattr(self, name) <= _LONGEST
             self._demand(name, fits, f"use seconds from 0 to {_LONGEST}, such as 0.5")
         self._demand("audit_rate", 0 <= self.audit_rate <= 1, "use a share from 0 to 1, such as 0.0001")
         self._demand("redis_timeout", self.redis_timeout > 0, "use more than 0 seconds")
         self._demand("dynamodb_timeout", self.dynamodb_timeout > 0, "use more than 0 seconds")
+        self._demand("origin_timeout", self.origin_timeout > 0, "use more than 0 seconds")
+        self._demand("negative_ttl", 0 <= self.negative_ttl <= _LONGEST_NEGATIVE, "use 0 (off) to 5 seconds")
+        fits = not self.refresh_hot or bool(self.redis_url and self.refresh_queue_url)
+        self._demand("refresh_hot", fits, "it needs STRIPE_CACHE_REDIS_URL and STRIPE_CACHE_REFRESH_QUEUE_URL, or off")
+        if self.rate_limits is not None:
+            RateLimits().with_overrides(self.rate_limits)
         if self.table and not self.table.startswith("arn:"):
             length_fits = _TABLE_NAME[0] <= len(self.table) <= _TABLE_NAME[1]
             plain = self.table.isascii() and self.table.replace("-", "").replace("_", "").replace(".", "").isalnum()
@@ -185,6 +208,18 @@ def _number(kind: Callable[[str], Value], example: str) -> Callable[[str, str], 
     return parse
 
 
+def _limits(variable: str, text: str) -> Mapping[str, Any] | None:
+    if text.lower() == "off":
+        return None
+    try:
+        decoded = json.loads(text)
+    except ValueError as error:
+        raise SettingError(f'{variable} is neither off nor JSON ({error}): use such as {{"live": 500}}') from None
+    if not isinstance(decoded, dict):
+        raise SettingError(f"{variable} is a JSON {type(decoded).__name__}: use off, or an object of limits")
+    return decoded
+
+
 def _overrides(variable: str, text: str) -> Mapping[str, Any]:
     source = text
     if not text.startswith("{"):
@@ -209,6 +244,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "livemode": _switch,
     "events": _switch,
     "read_only": _switch,
+    "refresh_hot": _switch,
     "policy": _overrides,
     "memory_max_bytes": _number(int, "33554432"),
     "max_body_bytes": _number(int, "1048576"),
@@ -216,4 +252,8 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "memory_max_lag": _number(float, "1.0"),
     "redis_timeout": _number(float, "0.06"),
     "dynamodb_timeout": _number(float, "0.08"),
+    "origin_timeout": _number(float, "10"),
+    "origin_wait": _number(float, "2"),
+    "rate_limits": _limits,
+    "negative_ttl": _number(float, "2"),
 }

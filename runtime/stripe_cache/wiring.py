@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from stripe_cache import origin_wiring, outbox_wiring
 from stripe_cache.core.audit import Auditor
 from stripe_cache.core.clock import SystemClock
+from stripe_cache.core.deadline import Deadline
 from stripe_cache.core.debts import Debts
 from stripe_cache.core.engine import Engine
 from stripe_cache.core.errors import SettingError
+from stripe_cache.core.freshness import EarlyRenewal
 from stripe_cache.core.invalidator import Invalidator
+from stripe_cache.core.latencies import Latencies
 from stripe_cache.core.lookup import Lookup, Tiers
 from stripe_cache.core.near import Near
 from stripe_cache.core.plan import Identity, Planner
@@ -28,6 +32,8 @@ from stripe_cache.tiers.memory_purge import MemorySearch
 from stripe_cache.tiers.read_only import ReadOnlyTier
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.cursor import CursorStore
     from stripe_cache.core.ports import Meter, Tier
@@ -57,10 +63,13 @@ def build(
     clock = clock or SystemClock()
     meter = meter or NullMeter()
     policy = Policy.default().with_overrides(settings.policy)
+    deadline = Deadline(clock, settings.origin_wait, settings.origin_timeout)
+    clients = Clients(settings if shared is None else None, deadline)
     tiers = Tiers(
         memory=MemoryTier(settings.memory_max_bytes, clock) if settings.memory_max_bytes else None,
-        shared=shared_tiers(settings, clock, meter) if shared is None else shared,
+        shared=shared_tiers(settings, clock, meter, clients, deadline) if shared is None else shared,
     )
+    stores = origin_wiring.Stores(settings, clock, clients.redis, partial(_is_away, tiers.shared), clients.dynamodb)
     identity = Identity(
         account=settings.namespace,
         livemode=settings.livemode,
@@ -69,31 +78,98 @@ def build(
         shared_scope=settings.shared_scope,
     )
     near, debts = Near(settings.memory_max_lag, clock), Debts()
-    lookup = Lookup(tiers, near, debts, clock, meter)
-    reads = ReadThrough(lookup, clock, meter, max_body_bytes=settings.max_body_bytes, shared=bool(tiers.shared))
-    invalidator = Invalidator(tiers, debts, meter)
+    latencies = Latencies()
+    refresher = origin_wiring.refresher(settings, stores, clock, meter)
+    heat = outbox_wiring.heat(settings, clients.redis, refresher, clock, meter)
+    lookup = Lookup(
+        tiers,
+        near,
+        debts,
+        clock,
+        meter,
+        early=EarlyRenewal(latencies),
+        refresher=refresher,
+        heat=heat,
+    )
+    gate = origin_wiring.gate(settings, stores, latencies, clock, meter, deadline=deadline)
+    reads = ReadThrough(
+        lookup,
+        gate.deadline,
+        clock,
+        meter,
+        max_body_bytes=settings.max_body_bytes,
+        shared=bool(tiers.shared),
+        negative_ttl=settings.negative_ttl,
+    )
+    invalidator = Invalidator(tiers, debts, meter, outbox_wiring.outboxes(settings, clock, meter, clients.dynamodb))
     auditor = Auditor(reads, invalidator, clock, meter, settings.audit_rate) if settings.audit_rate else None
-    return Engine(Planner(identity, policy, events=settings.events), reads, invalidator, near, clock, meter, auditor)
+    planner = Planner(identity, policy, events=settings.events)
+    seen = outbox_wiring.seen(clock, settings.table, clients.redis, clients.dynamodb)
+    return Engine(
+        planner,
+        reads,
+        invalidator,
+        near,
+        clock,
+        meter,
+        gate,
+        auditor,
+        read_only=settings.read_only,
+        seen=seen,
+        heat=heat,
+        warm=clients.warm,
+    )
 
 
-def shared_tiers(settings: Settings, clock: Clock, meter: Meter) -> tuple[Tier, ...]:
+class Clients:
+    """The clients of the shared stores, one of each for all who use it; made on first use. None: no shared stores."""
+
+    def __init__(self, settings: Settings | None, deadline: Deadline | None = None) -> None:
+        bounded = deadline.for_step if deadline else None
+        self.redis: Callable[[], Any] | None = None
+        self.dynamodb: Callable[[], Any] | None = None
+        if settings is not None and settings.redis_url:
+            address = redis_url.parse(settings.redis_url)
+            self.redis = cache(partial(_open_redis, address, settings.redis_timeout, bounded))
+        if settings is not None and settings.table:
+            self.dynamodb = cache(partial(_connect_dynamodb, settings.dynamodb_timeout, bounded))
+
+    def warm(self) -> None:
+        """Make the DynamoDB client now, which takes a second of processor time at first and connects to nothing."""
+        if self.dynamodb is not None:
+            self.dynamodb()
+
+
+def shared_tiers(
+    settings: Settings,
+    clock: Clock,
+    meter: Meter,
+    clients: Clients | None = None,
+    deadline: Deadline | None = None,
+) -> tuple[Tier, ...]:
     """Make the shared tiers that the settings name, each behind its guard, nearest first."""
+    clients = clients or Clients(settings)
     tiers: list[Tier] = []
     sealer = make_sealer(settings, clock, meter) if settings.redis_url or settings.table else UNSEALED
-    if settings.redis_url:
+    if clients.redis is not None:
         from stripe_cache.tiers.redis import RedisTier
-        from stripe_cache.tiers.redis_connection import connect
 
-        address = redis_url.parse(settings.redis_url)
-        redis_tier = RedisTier(partial(connect, address, settings.redis_timeout), meter, sealer)
+        redis_tier = RedisTier(clients.redis, meter, sealer)
         tiers.append(GuardedTier(redis_tier, settings.redis_timeout * _STEPS, clock, meter, sealer))
-    if settings.table:
+    if clients.dynamodb is not None:
         from stripe_cache.tiers.dynamodb import DynamoDBTier
 
-        client = partial(_connect_dynamodb, settings.dynamodb_timeout)
-        table = DynamoDBTier(client, settings.table, clock, meter, sealer)
-        tiers.append(GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter, sealer))
+        table = DynamoDBTier(clients.dynamodb, settings.table, clock, meter, sealer)
+        # Connecting is bounded by the settings alone, whatever time is left: botocore takes no other bound for it.
+        has_time = partial(deadline.leaves, settings.dynamodb_timeout) if deadline else None
+        guard = GuardedTier(table, settings.dynamodb_timeout * _STEPS, clock, meter, sealer, has_time=has_time)
+        tiers.append(guard)
     return tuple(ReadOnlyTier(tier) for tier in tiers) if settings.read_only else tuple(tiers)
+
+
+def _is_away(tiers: tuple[Tier, ...]) -> bool:
+    guards = (tier.inner if isinstance(tier, ReadOnlyTier) else tier for tier in tiers)
+    return any(isinstance(guard, GuardedTier) and guard.name == "redis" and guard.is_resting for guard in guards)
 
 
 def cursor_store(settings: Settings) -> CursorStore:
@@ -104,9 +180,8 @@ def cursor_store(settings: Settings) -> CursorStore:
         return DynamoDBCursors(partial(_connect_dynamodb, _CURSOR_TIMEOUT), settings.table)
     if settings.redis_url:
         from stripe_cache.tiers.cursor_redis import RedisCursors
-        from stripe_cache.tiers.redis_connection import connect
 
-        return RedisCursors(partial(connect, redis_url.parse(settings.redis_url), _CURSOR_TIMEOUT))
+        return RedisCursors(partial(_connect_redis, redis_url.parse(settings.redis_url), _CURSOR_TIMEOUT))
     raise SettingError(
         "neither STRIPE_CACHE_TABLE nor STRIPE_CACHE_REDIS_URL is set: a cache of memory alone cannot be reconciled "
         "from another process, and a cursor needs a place to stay"
@@ -122,13 +197,15 @@ def make_purge(settings: Settings, engine: Engine) -> Purge:
 
         tiers.append(DynamoDBSearch(partial(_connect_dynamodb, _PAGE_SECONDS), settings.table, engine.clock, sealer))
     if settings.redis_url:
-        from stripe_cache.tiers.redis_connection import connect
         from stripe_cache.tiers.redis_purge import RedisSearch
 
-        client = partial(connect, redis_url.parse(settings.redis_url), _PAGE_SECONDS)
+        client = partial(_connect_redis, redis_url.parse(settings.redis_url), _PAGE_SECONDS)
         tiers.append(RedisSearch(client, engine.clock, sealer))
     if isinstance(engine.invalidator.memory, MemoryTier):
         tiers.append(MemorySearch(engine.invalidator.memory))
+    # Last: what the steps before could not tell a tier is in here.
+    if (outbox := outbox_wiring.outbox_search(settings, engine)) is not None:
+        tiers.append(outbox)
     return Purge(engine.invalidator, tiers)
 
 
@@ -147,14 +224,26 @@ def make_sealer(settings: Settings, clock: Clock, meter: Meter, *, sparing: bool
     return EnvelopeSealer(DataKeys(settings.kms_key.split(","), client, clock, meter, sparing=sparing))
 
 
+def _connect_redis(address: redis_url.RedisAddress, timeout: float) -> Any:
+    from stripe_cache.tiers.redis_connection import connect
+
+    return connect(address, timeout)
+
+
+def _open_redis(address: redis_url.RedisAddress, timeout: float, bounded: Callable[[float], float] | None) -> Any:
+    from stripe_cache.tiers.redis_connection import open_wire
+
+    return open_wire(address, timeout, bounded)
+
+
 def _connect_kms(timeout: float) -> Any:
     from stripe_cache.tiers.kms_connection import connect
 
     return connect(timeout)
 
 
-def _connect_dynamodb(timeout: float) -> Any:
+def _connect_dynamodb(timeout: float, bounded: Callable[[float], float] | None = None) -> Any:
     # Imported here: boto3 takes 120 ms, and a process whose reads all hit Redis never needs it.
     from stripe_cache.tiers.dynamodb_connection import connect
 
-    return connect(timeout)
+    return connect(timeout, bounded)

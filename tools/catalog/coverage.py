@@ -85,6 +85,20 @@ def coverage() -> str:
     return "".join([*parts, _bypassed(table), _side_effects()])
 
 
+# Not news but a question: whoever subscribes decides about the payment, and may do so on one endpoint only.
+_QUESTIONS = frozenset({"issuing_authorization.request"})
+
+
+def heard() -> tuple[str, ...]:
+    """List the snapshot events that void anything some policy may keep, in alphabetical order.
+
+    What the default policy bypasses counts: another process may have an override, and answers embed such objects.
+    """
+    kept = [name for name in Policy.default().types if not is_never_cached(name)]
+    found = {event for name in kept for event in (*_own(name), *_others().get(name, ()))} - _QUESTIONS
+    return tuple(sorted(name for name in found if runtime_catalog.event_types()[name].flavour == "snapshot"))
+
+
 def _group(name: str) -> str:
     if _own(name):
         return "events"

@@ -13,7 +13,7 @@ import secrets
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from stripe_cache.core import directives, metrics
+from stripe_cache.core import metrics
 from stripe_cache.core.answer import Answer
 from stripe_cache.core.cache_status import CacheStatus
 from stripe_cache.core.errors import InvalidationError
@@ -75,7 +75,7 @@ class Auditor:
         differing = _differing(answer.body, response.body)
         if response.status == _OK and not differing:
             return answer
-        (again,) = self._reads.look([plan], directives.NONE)
+        again = self._reads.peek(plan)
         if isinstance(again, Answer) and again.body == answer.body:
             self._meter.count(metrics.AUDIT_STALE, object_type=plan.object_type)
             log.warning("an audit found %s stale in %s", plan.key.record, plan.key.namespace)

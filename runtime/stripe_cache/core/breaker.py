@@ -20,17 +20,25 @@ class Breaker:
     Thread-safe; keeps no thread and no timer. Pauses are seconds of the monotonic clock.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, threshold: int = THRESHOLD) -> None:
         self._clock = clock
+        self._threshold = threshold
         self._lock = Lock()
         self._failures = 0
         self._pause = 0.0
         self._open_until: float | None = None
+        self._probing = False
 
     @property
     def is_open(self) -> bool:
         """Whether callers are being turned away right now."""
         return self._open_until is not None
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it is open and no probe is due yet."""
+        until = self._open_until
+        return until is not None and self._clock.monotonic() < until
 
     def admits(self) -> bool:
         """Tell whether this caller may try. While open, one caller per pause may: the probe."""
@@ -44,21 +52,26 @@ class Breaker:
                 return False
             # The next caller waits a full pause, unless this probe reports back before.
             self._open_until = now + self._pause
+            self._probing = True
             return True
 
     def succeeded(self) -> None:
         """Close it."""
         if self._failures:
             with self._lock:
-                self._failures, self._pause, self._open_until = 0, 0.0, None
+                self._failures, self._pause, self._open_until, self._probing = 0, 0.0, None, False
 
     def failed(self, *, was_slow: bool) -> bool:
         """Count a failure; return whether this one opened it (a failed probe opens it again for twice as long)."""
         with self._lock:
             self._failures += 1
-            if self._failures < THRESHOLD and not was_slow:
+            if self._failures < self._threshold and not was_slow:
                 return False
             was_open = self._open_until is not None
+            if was_open and not self._probing:
+                # Calls that were under way when it opened fail one after the other: the same failure, not a new one.
+                return False
+            self._probing = False
             self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
             self._open_until = self._clock.monotonic() + self._pause
             return not was_open

@@ -18,6 +18,8 @@ class Directives:
     only_if_cached: bool = False
     max_age: float = math.inf
     max_stale: float = 0.0
+    critical: bool = False
+    """Our own extension: this read may use what the rate limits keep back for writes."""
 
 
 NONE = Directives()
@@ -29,7 +31,7 @@ def parse(header: str) -> Directives:
 
     Raises RequestError for a known directive with an impossible argument.
     """
-    no_cache = no_store = only_if_cached = False
+    no_cache = no_store = only_if_cached = critical = False
     max_age, max_stale = math.inf, 0.0
     for part in header.split(","):
         name, equals, argument = part.strip().partition("=")
@@ -40,6 +42,8 @@ def parse(header: str) -> Directives:
                 no_store = True
             case "only-if-cached":
                 only_if_cached = True
+            case "critical":
+                critical = True
             case "max-age":
                 max_age = _seconds(argument, part)
             case "max-stale":
@@ -47,7 +51,7 @@ def parse(header: str) -> Directives:
                 max_stale = _seconds(argument, part) if equals else math.inf
             case _:
                 pass
-    return Directives(no_cache, no_store, only_if_cached, max_age, max_stale)
+    return Directives(no_cache, no_store, only_if_cached, max_age, max_stale, critical)
 
 
 def _seconds(argument: str, part: str) -> float:

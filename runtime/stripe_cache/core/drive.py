@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stripe_cache.core.answer import Answer
 from stripe_cache.core.cache_status import CacheStatus
-from stripe_cache.core.read_through import Pause, Ticket
+from stripe_cache.core.steps import Pause, Queued, Ticket
 
 log = logging.getLogger("stripe_cache")
 
@@ -24,58 +24,80 @@ if TYPE_CHECKING:
     from stripe_cache.core.directives import Directives
     from stripe_cache.core.plan import Plan
     from stripe_cache.core.read_through import ReadThrough
+    from stripe_cache.core.steps import Step
 
-    Step = Answer | Ticket | Pause | Future[Answer | None]
+    Occasion = Ticket | Answer | None
 
 Result = TypeVar("Result")
+Taken = TypeVar("Taken", bound="Step")
 
 PATIENCE = 120.0
-"""Seconds a follower waits for its leader: longer than the SDK's longest call, so only a lost leader is given up."""
+"""Seconds a follower waits for its leader: longer than the SDK's longest call, so only a lost leader is given up.
+
+Less if its invocation ends before.
+"""
 
 
 def run(
     reads: ReadThrough,
     plan: Plan,
     directives: Directives,
-    origin: Callable[[], Response],
+    origin: Callable[[Occasion], Response],
     auditor: Auditor | None = None,
 ) -> Answer:
-    """Read, calling `origin` on this thread if this caller leads, or if its hit was drawn for an audit."""
+    """Read, calling `origin` on this thread if this caller leads, or if its hit was drawn for an audit.
+
+    `origin` is told the occasion: a ticket, the hit to audit, or None for a call outside of every flight.
+    """
     step = reads.begin(plan, directives, "sync")
     if isinstance(step, Answer) and auditor is not None and auditor.draws(step, directives):
         return audit(auditor, plan, step, origin)
-    return follow(reads, plan, directives, origin, step)
+    return step if isinstance(step, Answer) else follow(reads, plan, directives, origin, step)
 
 
-def audit(auditor: Auditor, plan: Plan, answer: Answer, origin: Callable[[], Response]) -> Answer:
+def audit(auditor: Auditor, plan: Plan, answer: Answer, origin: Callable[[Occasion], Response]) -> Answer:
     """Compare a hit with what Stripe says; if Stripe says nothing, the hit is the answer."""
     try:
-        response = origin()
+        response = origin(answer)
     except Exception as error:  # noqa: BLE001 (whatever the transport raises: the caller has its answer already)
         log.warning("an audit could not ask Stripe: %s", type(error).__name__)
         return answer
     return auditor.check(plan, answer, response)
 
 
+def has_spare(occasion: Occasion) -> bool:
+    """Tell whether an answer is at hand in case the origin is busy: then nobody need wait for a turn."""
+    return isinstance(occasion, Answer) or (occasion is not None and occasion.miss.stale is not None)
+
+
 def follow(
-    reads: ReadThrough, plan: Plan, directives: Directives, origin: Callable[[], Response], step: Step
+    reads: ReadThrough, plan: Plan, directives: Directives, origin: Callable[[Occasion], Response], step: Step
 ) -> Answer:
     """Carry on from a first step that was taken already."""
+    begin = partial(reads.begin, plan, directives, "sync", reads.waits_until())
+    rounds = 0
     while not isinstance(step, Answer):
-        if isinstance(step, Future):
-            try:
-                answer = step.result(PATIENCE)
-            except TimeoutError:
-                return _alone(origin())
-            step = reads.joined(answer) if answer is not None else reads.begin(plan, directives, "sync")
+        if step is None:
+            rounds += 1
+            _rest(reads.rest(rounds))
+            step = begin()
             continue
-        ticket = step.ticket if isinstance(step, Pause) else step
+        if isinstance(step, Future):
+            if not wait([step], min(PATIENCE, reads.spare())).done:
+                return _alone(reads, plan, origin(None))
+            step = _joined(reads, plan, step)
+            continue
+        ticket = step if isinstance(step, Ticket) else step.ticket
         try:
             if isinstance(step, Pause):
                 time.sleep(step.seconds)
                 step = reads.resume(step)
                 continue
-            response = origin()
+            if isinstance(step, Queued):
+                wait([step.ahead], step.seconds)
+                step = reads.depart(ticket)
+                continue
+            response = origin(ticket)
         except Exception as error:  # noqa: BLE001 (the engine raises it again, unless a stale entry may answer)
             step = reads.fail(ticket, error)
         except BaseException:
@@ -87,11 +109,16 @@ def follow(
     return step
 
 
+def _rest(seconds: float) -> None:
+    if seconds:
+        time.sleep(seconds)
+
+
 async def run_async(
     reads: ReadThrough,
     plan: Plan,
     directives: Directives,
-    origin: Callable[[], Awaitable[Response]],
+    origin: Callable[[Occasion], Awaitable[Response]],
     auditor: Auditor | None = None,
 ) -> Answer:
     """Read without blocking the event loop: tiers are asked on a thread, `origin` is awaited here."""
@@ -101,25 +128,33 @@ async def run_async(
     step: Step = await _take(reads, reads.begin, plan, directives, colour)
     if isinstance(step, Answer) and auditor is not None and auditor.draws(step, directives):
         return await _audit_async(auditor, plan, step, origin)
+    begin = partial(_take, reads, reads.begin, plan, directives, colour, reads.waits_until())
+    rounds = 0
     while not isinstance(step, Answer):
-        if isinstance(step, Future):
-            try:
-                answer = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(step)), PATIENCE)
-            except TimeoutError:
-                return _alone(await origin())
-            if answer is not None:
-                return reads.joined(answer)
-            step = await _take(reads, reads.begin, plan, directives, colour)
+        if step is None:
+            rounds += 1
+            await asyncio.sleep(reads.rest(rounds))
+            step = await begin()
             continue
-        ticket = step.ticket if isinstance(step, Pause) else step
+        if isinstance(step, Future):
+            if not await _settled(step, min(PATIENCE, reads.spare())):
+                return _alone(reads, plan, await origin(None))
+            step = _joined(reads, plan, step)
+            continue
+        ticket = step if isinstance(step, Ticket) else step.ticket
         try:
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
                 step = await _take(reads, reads.resume, step)
                 continue
-            response = await origin()
+            if isinstance(step, Queued):
+                await _settled(step.ahead, step.seconds)
+                step = await _take(reads, reads.depart, ticket)
+                continue
+            response = await origin(ticket)
         except Exception as error:  # noqa: BLE001 (the engine raises it again, unless a stale entry may answer)
-            return await on_thread(reads.fail, ticket, error)
+            step = await on_thread(reads.fail, ticket, error)
+            continue
         except BaseException:
             # Cancelled: nothing may be awaited any more, and nothing was learnt about the origin. Other processes wait
             # for the claim, which is given up behind this caller's back.
@@ -128,6 +163,17 @@ async def run_async(
             raise
         return await on_thread(reads.complete, ticket, response)
     return step
+
+
+async def _settled(flight: Future[Answer | None], seconds: float) -> bool:
+    """Wait until a flight has landed, however; False if it has not in time."""
+    import asyncio
+
+    waiting = asyncio.wrap_future(flight)
+    # Somebody else's failure, as long as nobody here asks for it.
+    waiting.add_done_callback(lambda landed: landed.cancelled() or landed.exception())
+    done, _ = await asyncio.wait([waiting], timeout=seconds)
+    return bool(done)
 
 
 async def on_thread(work: Callable[..., Result], *args: Any) -> Result:
@@ -141,7 +187,7 @@ async def on_thread(work: Callable[..., Result], *args: Any) -> Result:
     return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, inside))
 
 
-async def _take(reads: ReadThrough, function: Callable[..., Step], *args: Any) -> Step:
+async def _take(reads: ReadThrough, function: Callable[..., Taken], *args: Any) -> Taken:
     import asyncio
 
     taking = _Taking(reads, partial(function, *args))
@@ -152,21 +198,21 @@ async def _take(reads: ReadThrough, function: Callable[..., Step], *args: Any) -
         raise
 
 
-class _Taking:
+class _Taking(Generic[Taken]):
     """A step that is taken on a thread while the caller may be cancelled.
 
     Were nobody told, a ticket taken after the cancellation would be a flight that never lands: everybody who asks the
     same later would wait for it in vain.
     """
 
-    def __init__(self, reads: ReadThrough, function: Callable[[], Step]) -> None:
+    def __init__(self, reads: ReadThrough, function: Callable[[], Taken]) -> None:
         self._reads = reads
         self._function = function
         self._lock = Lock()
-        self._taken: Step | None = None
+        self._taken: Taken | None = None
         self._abandoned = False
 
-    def take(self) -> Step:
+    def take(self) -> Taken:
         """Take the step; runs on the thread."""
         step = self._function()
         with self._lock:
@@ -184,20 +230,30 @@ class _Taking:
         self._release(step)
 
     def _release(self, step: Step | None) -> None:
-        if isinstance(step, Ticket | Pause):
-            self._reads.abandon(step.ticket if isinstance(step, Pause) else step)
+        if isinstance(step, Ticket | Pause | Queued):
+            self._reads.abandon(step if isinstance(step, Ticket) else step.ticket)
 
 
 async def _audit_async(
-    auditor: Auditor, plan: Plan, answer: Answer, origin: Callable[[], Awaitable[Response]]
+    auditor: Auditor, plan: Plan, answer: Answer, origin: Callable[[Occasion], Awaitable[Response]]
 ) -> Answer:
     try:
-        response = await origin()
+        response = await origin(answer)
     except Exception as error:  # noqa: BLE001 (as in `audit`)
         log.warning("an audit could not ask Stripe: %s", type(error).__name__)
         return answer
     return await on_thread(auditor.check, plan, answer, response)
 
 
-def _alone(response: Response) -> Answer:
+def _joined(reads: ReadThrough, plan: Plan, landed: Future[Answer | None]) -> Answer | None:
+    try:
+        answer = landed.result()
+    except Exception:
+        reads.missed(plan)
+        raise
+    return reads.follow(plan, answer) if answer is not None else None
+
+
+def _alone(reads: ReadThrough, plan: Plan, response: Response) -> Answer:
+    reads.missed(plan)
     return Answer.from_response(response, CacheStatus(fwd="bypass", detail="leader-lost"))

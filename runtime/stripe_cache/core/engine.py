@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from stripe_cache.core.errors import InvalidationError, RequestError
 from stripe_cache.core.events import affected
-from stripe_cache.core.key import is_label
+from stripe_cache.core.key import is_label, livemode_of
+from stripe_cache.core.origin import OriginCall
+from stripe_cache.core.outbox import NO_CAUSE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from stripe_cache.core.audit import Auditor
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.events import Affected
+    from stripe_cache.core.heat import Heat
     from stripe_cache.core.invalidator import Invalidator
     from stripe_cache.core.near import Near
-    from stripe_cache.core.plan import Planner
+    from stripe_cache.core.origin import OriginGate
+    from stripe_cache.core.outbox import Cause
+    from stripe_cache.core.plan import Plan, Planner, Request
     from stripe_cache.core.ports import Meter
     from stripe_cache.core.read_through import ReadThrough
+    from stripe_cache.core.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +40,47 @@ class Engine:
     near: Near
     clock: Clock
     meter: Meter
+    gate: OriginGate
     auditor: Auditor | None = None
+    seen: Seen | None = None
+    heat: Heat | None = None
+    read_only: bool = False
+    """Whether this process may change no shared tier, and therefore must change nothing at Stripe."""
+    warm: Callable[[], None] = lambda: None
+    """Makes what is otherwise made on first use and takes long to make."""
+
+    def origin_call(
+        self,
+        request: Request,
+        plan: Plan | None,
+        *,
+        critical: bool,
+        has_stale: bool = False,
+        repeatable: bool = True,
+    ) -> OriginCall:
+        """Describe a request for the gate; one of a mode that is not served is limited all the same."""
+        parts = urlsplit(request.url)
+        namespace = plan.key.namespace if plan else self.planner.namespace_of(request)
+        if namespace is None:
+            namespace = "other.live" if livemode_of(request.credential) else "other.test"
+        return OriginCall(
+            namespace,
+            request.method,
+            f"{parts.scheme}://{parts.netloc}",
+            parts.path,
+            plan.object_type if plan else "",
+            critical,
+            has_stale,
+            repeatable,
+        )
 
     def invalidate(
-        self, records: Sequence[str], *, account: str | None = None, livemode: bool | None = None
+        self,
+        records: Sequence[str],
+        *,
+        account: str | None = None,
+        livemode: bool | None = None,
+        cause: Cause = NO_CAUSE,
     ) -> dict[str, int]:
         """Void records of an account (None: the operator's own) in every mode this cache serves.
 
@@ -50,20 +94,21 @@ class Engine:
             )
         done: dict[str, int] = {}
         failed: dict[str, str] = {}
+        queued = True
         for namespace in self.planner.namespaces(account, livemode=livemode):
             try:
-                told = self.invalidator.invalidate(namespace, records)
+                told = self.invalidator.invalidate(namespace, records, cause=cause)
             except InvalidationError as error:
                 # The other namespaces are told all the same.
-                told, failed = error.done, failed | error.failed
+                told, failed, queued = error.done, failed | error.failed, queued and error.queued
             for tier, count in told.items():
                 done[tier] = done.get(tier, 0) + count
         if failed:
-            raise InvalidationError(tuple(records), done, failed)
+            raise InvalidationError(tuple(records), done, failed, queued=queued)
         return done
 
     def apply(self, event: Mapping[str, Any]) -> Affected:
         """Void what an event says has changed, and return it; raises NotAnEventError and InvalidationError."""
         found = affected(event)
-        self.invalidate(found.records, account=found.account, livemode=found.livemode)
+        self.invalidate(found.records, account=found.account, livemode=found.livemode, cause=found.cause)
         return found

@@ -16,15 +16,16 @@ from typing import Any
 from stripe_cache.core import catalog, records
 from stripe_cache.core.effects import effects
 from stripe_cache.core.errors import NotAnEventError
+from stripe_cache.core.outbox import Cause
 from stripe_cache.core.policy import is_never_cached, never_cached
 
 _THIN = "v2.core.event"
 # After these a field that is null may have named something the event does not repeat.
 _RELEASING = frozenset({"deleted", "detached", "released"})
 _SHOWN = 40
-MOST_RECORDS = 2000
-"""Stripe puts 10 or 20 members into a nested list, so its events name dozens. What names thousands is refused whole:
-voiding a part and saying yes would leave the rest stale."""
+MOST_RECORDS = 500
+"""Records that are voided on the spot. Stripe puts 10 or 20 members into a nested list, so its events name dozens. What
+names more goes through an outbox: a part voided and the rest forgotten would stay stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class Affected:
     """Epoch seconds. Whole seconds for snapshot events: never an order."""
     records: tuple[str, ...]
     """Sorted, without duplicates; empty for what concerns nothing that any policy can cache."""
+
+    @property
+    def cause(self) -> Cause:
+        """The event as the reason of an invalidation."""
+        return Cause(self.event_id, self.created)
 
 
 def affected(event: Mapping[str, Any]) -> Affected:
@@ -61,8 +67,6 @@ def affected(event: Mapping[str, Any]) -> Affected:
     account = _account(event)
     if account is not None and any(row.owner for row in effects().of_event(event_type)):
         found.add(account)
-    if len(found) > MOST_RECORDS:
-        raise NotAnEventError(f"it names {len(found)} records, and no event of Stripe's names {MOST_RECORDS}")
     livemode = event.get("livemode")
     if livemode is not None and not isinstance(livemode, bool):
         raise NotAnEventError(f"`livemode` is {_shown(livemode)}: an event says true or false")

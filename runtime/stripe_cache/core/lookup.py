@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from stripe_cache.core.answer import Answer
 from stripe_cache.core.cache_status import CacheStatus
 from stripe_cache.core.entry import Freshness
 from stripe_cache.core.errors import TierError
+from stripe_cache.core.freshness import EARLY_WINDOW
 from stripe_cache.core.near import Near, Witness
-from stripe_cache.core.ports import StoreOutcome
+from stripe_cache.core.ports import NullMeter, StoreOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
     from stripe_cache.core.debts import Debts
     from stripe_cache.core.directives import Directives
     from stripe_cache.core.entry import Entry
+    from stripe_cache.core.freshness import EarlyRenewal
+    from stripe_cache.core.heat import Heat
     from stripe_cache.core.plan import Plan
     from stripe_cache.core.ports import Meter, Tier
     from stripe_cache.core.protocol import Filled, Found, Lease
+    from stripe_cache.core.refresh import Refresher
 
 _OUTCOMES = {
     StoreOutcome.STORED: metrics.FILL,
@@ -60,7 +65,21 @@ class Miss:
 class Lookup:
     """Walks the tiers for several requests of one namespace at once: one round trip per tier. Thread-safe."""
 
-    def __init__(self, tiers: Tiers, near: Near, debts: Debts, clock: Clock, meter: Meter) -> None:
+    def __init__(
+        self,
+        tiers: Tiers,
+        near: Near,
+        debts: Debts,
+        clock: Clock,
+        meter: Meter,
+        *,
+        early: EarlyRenewal | None = None,
+        refresher: Refresher | None = None,
+        heat: Heat | None = None,
+    ) -> None:
+        self._early = early
+        self._refresher = refresher
+        self._heat = heat
         self._tiers = tiers
         self._near = near
         self._debts = debts
@@ -78,8 +97,12 @@ class Lookup:
             if missing:
                 missing = self._visit(tier, missing, directives, now)
         for miss in missing:
-            self._meter.count(metrics.MISS, object_type=miss.plan.object_type)
+            miss.answer = self._while_revalidating(miss, directives)
         return [miss.answer or miss for miss in misses]
+
+    def uncounted(self) -> Lookup:
+        """Return the same lookup for looks that are nobody's reads: it counts nothing."""
+        return Lookup(self._tiers, self._near, self._debts, self._clock, NullMeter())
 
     def fill(self, miss: Miss, entry: Entry, now: float) -> frozenset[str]:
         """Store the origin's answer under every lease; return the names of the tiers that took it."""
@@ -88,6 +111,8 @@ class Lookup:
     def look_again(self, miss: Miss, directives: Directives) -> Answer | None:
         """Look for what another process may have filled in the meantime, in the nearest shared tier only."""
         tier, namespace = miss.leases[0].tier, miss.plan.key.namespace
+        if not self._may_read(tier):
+            return None
         seen = self._near.last_seen(tier, namespace)
         (found,) = protocol.look(tier, [miss.plan.key])
         now = self._clock.now()
@@ -98,7 +123,8 @@ class Lookup:
 
     def stale_answer(self, miss: Miss, reason: str) -> Answer | None:
         """Serve the stale entry the walk came past, if it still stands: an invalidated one is not stale, it is gone."""
-        if miss.stale is None:
+        # The walk trusted the tier; since then this process may have written and not been able to tell it.
+        if miss.stale is None or not self._may_read(miss.stale):
             return None
         # The origin took its time to fail. Whatever was invalidated meanwhile must not be served now: look again.
         (found,) = protocol.look(miss.stale, [miss.plan.key])
@@ -108,7 +134,13 @@ class Lookup:
         now = self._clock.now()
         if found is None or found.stored.entry.freshness(now) is Freshness.DEAD:
             return None
-        return self._hit(miss.stale, miss.plan, found.stored.entry, now, f"; {reason}")
+        # An entry that was to be renewed early is still fresh: it needs no permission, and no excuse.
+        excuse = "" if found.stored.entry.freshness(now) is Freshness.FRESH else f"; {reason}"
+        return self._hit(miss.stale, miss.plan, found.stored.entry, now, excuse)
+
+    def _may_read(self, tier: Tier) -> bool:
+        # Memory is told of everything that a tier may be owed, at once.
+        return tier is self._tiers.memory or tier in self._debts.trusted(self._tiers.shared)
 
     def _visit_memory(self, tier: Tier, missing: list[Miss], directives: Directives, now: float) -> list[Miss]:
         left = []
@@ -150,19 +182,34 @@ class Lookup:
         entry = found.stored.entry
         freshness = entry.freshness(now)
         if freshness is Freshness.FRESH:
-            if entry.age(now) <= directives.max_age:
+            if entry.age(now) > directives.max_age:
+                miss.fwd = "request"
+            elif entry.fresh_until - now > EARLY_WINDOW or not self._renews_early(miss.plan, entry, directives, now):
                 return self._hit(tier, miss.plan, entry, now, "")
-            miss.fwd = "request"
+            else:
+                miss.fwd, miss.stale = "stale", tier
         elif freshness is Freshness.STALE:
             if now - entry.fresh_until <= directives.max_stale and directives.max_stale:
                 return self._hit(tier, miss.plan, entry, now, "; max-stale")
             miss.fwd, miss.stale = "stale", tier
         return None
 
+    def _while_revalidating(self, miss: Miss, directives: Directives) -> Answer | None:
+        """Answer with the stale entry while a refresh is on its way: no tier has a fresh one, as is known by now."""
+        if self._refresher is None or miss.stale is None or directives.max_age < math.inf:
+            return None
+        return self.stale_answer(miss, "stale-while-revalidate") if self._refresher.request(miss.plan) else None
+
+    def _renews_early(self, plan: Plan, entry: Entry, directives: Directives, now: float) -> bool:
+        if self._early is None or directives.only_if_cached:
+            return False
+        return self._early.is_due(plan.object_type, plan.key.binding, entry.fresh_until - now, now)
+
     def _hit(self, tier: Tier, plan: Plan, entry: Entry, now: float, detail: str) -> Answer:
-        self._meter.count(metrics.HIT, tier=tier.name, object_type=plan.object_type)
-        if detail:
-            self._meter.count(metrics.STALE_SERVED, tier=tier.name, object_type=plan.object_type)
+        metric = metrics.STALE_SERVED if detail else metrics.HIT
+        self._meter.count(metric, tier=tier.name, object_type=plan.object_type)
+        if self._heat is not None:
+            self._heat.hit(plan)
         return Answer.from_entry(entry, CacheStatus(hit=True, ttl=entry.ttl(now), detail=tier.name + detail))
 
     def _take_leases(self, tier: Tier, namespace: str, misses: list[Miss], now: float) -> None:

@@ -1,4 +1,4 @@
-"""The honesty of the memory tier (rule R5): how a process may serve its own copy of what a shared tier vouches for.
+"""The honesty of the memory tier (P5): how a process may serve its own copy of what a shared tier vouches for.
 
 No thread and no subscription, because a Lambda is frozen between invocations. A copy remembers the shared tier's
 counter of finished invalidations, as read at or before the read that brought the copy. The counter is read again when

@@ -50,6 +50,18 @@ class Lifetimes:
         return self.redis if tier == "redis" else self.fresh + self.stale
 
 
+class Target(NamedTuple):
+    """What to ask Stripe for, without the credential to ask with."""
+
+    url: str = ""
+    account: str = ""
+    context: str = ""
+    version: str = ""
+
+
+NO_TARGET = Target()
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A request the cache may answer. `broad` are records its answer embeds whatever its body holds."""
@@ -58,6 +70,7 @@ class Plan:
     object_type: str
     lifetimes: Lifetimes
     broad: tuple[str, ...]
+    target: Target = NO_TARGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ class Identity:
 
     `account` is the operator's label for the account behind a plain key. `livemode` None serves both modes, each
     request in the mode its key says. `shared_scope`, if set, is the name under which all secret keys (`sk_`) share
-    entries: the explicit opt-in of rule R1. Restricted keys (`rk_`) never share.
+    entries: the explicit opt-in. Restricted keys (`rk_`) never share.
     """
 
     account: str
@@ -105,6 +118,11 @@ class Planner:
             self._bases.add(api_base)
             # Requests to that host may have been planned as bypass before.
             self.plan.cache_clear()
+
+    @property
+    def longest_life(self) -> float:
+        """Seconds after which nothing that is cached now is served any more, whatever becomes of it."""
+        return self._policy.longest_life(events=self._events)
 
     def namespaces(self, account: str | None, *, livemode: bool | None) -> tuple[str, ...]:
         """Name the namespaces a change concerns: of an account (None: the operator's own), in one mode or all (None).
@@ -161,6 +179,7 @@ class Planner:
             rule.object_type,
             Lifetimes(fresh, rule.stale_window, min(rule.memory_ttl, fresh), rule.redis_ttl),
             placement.embeds,
+            Target(request.url, request.account, request.context, request.version),
         )
 
     def _scope(self, credential: str) -> str:

@@ -89,6 +89,11 @@ class Policy:
             self._decided[operation.path] = self._decide(operation)
         return self._decided[operation.path]
 
+    def longest_life(self, *, events: bool) -> float:
+        """Return the most seconds that any answer may be served after it was fetched, stale window included."""
+        rules = [rule for rule in (*self.types.values(), self.lists) if rule.cacheable]
+        return max(((rule.ttl_with_events if events else rule.ttl) + rule.stale_window for rule in rules), default=0.0)
+
     def _decide(self, operation: Operation) -> Rule | None:
         if operation.kind not in {"retrieve", "list", "singleton"} or not operation.objects:
             return None

@@ -75,6 +75,10 @@ class StoreOutcome(Enum):
     """Encryption is asked for, and there is no key for it now."""
 
 
+LONGEST_CLAIM = 60.0
+"""Seconds: a stored claim that ends later than this from now is none of ours, and nobody waits for it."""
+
+
 class Claim(Enum):
     """What a reader that wants to fill a slot for everybody is told."""
 
@@ -119,7 +123,9 @@ class Tier(Protocol):
         ...
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
-        """Give each record the generation `token`, unsettled, and drop all it stored; return the records it now has.
+        """Give each record the generation `token`, unsettled, and drop all it stored; return the records that have it.
+
+        A step that was sent again gives another word than `token`, and returns nothing.
 
         An absent record stays absent (nothing can be stored under a generation that is gone), unless a hold is added.
         """
@@ -130,16 +136,17 @@ class Tier(Protocol):
         ...
 
     def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
-        """Claim the right to ask the origin for this slot, under this generation, for `seconds` at most.
+        """Claim the right to ask the origin for this slot, under this generation, for `seconds`, LONGEST_CLAIM at most.
 
-        A claim of one's own is granted again: within a process, flights see to it that only one caller asks.
+        With 0 seconds nothing is claimed or written, and MINE says that it could be. A claim of one's own is granted
+        again: within a process, flights see to it that only one caller asks.
 
         For efficiency, never for correctness: a claim that is lost or doubled costs an origin call and nothing else.
         """
         ...
 
     def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
-        """Turn a claim that led to nothing into a notice, for `seconds`, that waiting is in vain."""
+        """Turn a claim that led to nothing into a notice, for `seconds`, that waiting is in vain; 0 leaves none."""
         ...
 
 

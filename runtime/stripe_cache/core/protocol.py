@@ -1,4 +1,4 @@
-"""The order of steps that makes an acknowledged invalidation final (rules R2, R3 and the barrier of R4), over any tier.
+"""The order of steps that makes an acknowledged invalidation final (P1, P2, P4), over any tier.
 
 Each record has a generation, replaced by every invalidation. A reader that misses takes a lease: the generation and
 the namespace's invalidation counter, both read before the origin is asked. Its fill is accepted only under the same
@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from stripe_cache.core.entry import Stored
@@ -29,7 +30,7 @@ from stripe_cache.core.errors import TierError
 from stripe_cache.core.ports import NO_HOLD, Slot, Stamp, StoreOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from stripe_cache.core.entry import Entry
     from stripe_cache.core.key import Key
@@ -46,6 +47,12 @@ HOLD_SECONDS = 900.0
 
 Twice the SDK's longest write (80 s timeout, 2 retries, back-off) and 7 minutes of clock skew between processes.
 """
+SKEW_SECONDS = 420.0
+"""Seconds for which an ended hold is kept: whoever's clock is behind must find it until it has ended there too."""
+MOST_HOLDS = 100
+"""Holds that a record keeps one by one."""
+MERGED = "many"
+"""Stands for a hold's token where more than MOST_HOLDS were made one. No writer takes it away: it ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,24 @@ def _stands(hold: str, now: float) -> bool:
     until = hold.rpartition("@")[2]
     # What does not say until when is none of ours: somebody else writes here, and nothing of this record is cached.
     return not (until.isascii() and until.isdigit()) or int(until[:_LONGEST_TIME]) > now
+
+
+def kept_holds(holds: Iterable[str], change: HoldChange, now: float) -> set[str]:
+    """Return a record's holds after a change, without those that have ended on every clock, and not more than a few.
+
+    Writers that die, or get no answer, leave theirs behind. Too many become one that lasts as long as the longest.
+    """
+    kept = {hold for hold in {*holds} - {change.add, change.remove, ""} if _end(hold) > now - SKEW_SECONDS}
+    kept |= {change.add} - {""}
+    if len(kept) > MOST_HOLDS:
+        foreign = {hold for hold in kept if _end(hold) == inf}
+        kept = {*foreign, f"{MERGED}@{int(max(map(_end, kept - foreign)))}"} if kept > foreign else foreign
+    return kept
+
+
+def _end(hold: str) -> float:
+    _, mark, until = hold.rpartition("@")
+    return int(until[:_LONGEST_TIME]) if mark and until.isascii() and until.isdigit() else inf
 
 
 def new_hold(now: float) -> str:

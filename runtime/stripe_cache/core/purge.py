@@ -31,6 +31,7 @@ _SHORTEST = 4
 OUT_OF_REACH = (
     "memory of other processes: what it holds of this is unservable from now on, and leaves with eviction or its end",
     "answers about the customer that bear neither the id nor a search term",
+    "messages in queues and their dead-letter queues: they name records until they are consumed or expire",
     "snapshots and backups of the stores, and their logs",
 )
 
@@ -44,6 +45,8 @@ class Page(NamedTuple):
     unreadable: tuple[str, ...]
     """Records with a value that does not decode, or for which there is no key: it may be about anybody."""
     cursor: str
+    notes: tuple[str, ...] = ()
+    """Other things about a match, which are no records: nothing voids them, and `forget` deletes them by this name."""
 
 
 class Searchable(Protocol):
@@ -190,11 +193,12 @@ class Purge:
             report.voided += len({*page.matching, *page.unreadable})
             report.unreadable += len(page.unreadable)
             named = [name for name in page.matching if terms.name(name)]
-            if not dry_run and (page.matching or page.unreadable):
+            doomed = [*named, *page.notes]
+            if not dry_run and (page.matching or page.unreadable or doomed):
                 self._invalidator.invalidate(namespace, sorted({*page.matching, *page.unreadable}))
-                busy = tier.forget(namespace, named) if named else ()
+                busy = tier.forget(namespace, doomed) if doomed else ()
                 report.busy += len(busy)
-                report.forgotten += len(named) - len(busy)
+                report.forgotten += len(doomed) - len(busy)
         except InvalidationError:
             raise
         except TierError as error:

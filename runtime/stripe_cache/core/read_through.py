@@ -6,87 +6,65 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stripe_cache.core import metrics
 from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.cache_status import CacheStatus
-from stripe_cache.core.embedded import NotEmbeddableError, embedded_records
-from stripe_cache.core.entry import Entry
-from stripe_cache.core.errors import NotCachedError, TierError
-from stripe_cache.core.flights import Flights
+from stripe_cache.core.claims import Claims
+from stripe_cache.core.directives import NONE as NO_WISHES
+from stripe_cache.core.errors import NotCachedError, OriginUnavailableError, RateLimitedError
+from stripe_cache.core.flights import Flights, Turns, tell
 from stripe_cache.core.ports import Claim
-from stripe_cache.core.protocol import new_token
-from stripe_cache.core.secrets_check import has_secret
+from stripe_cache.core.slots import Asking, found_by, slot_of
+from stripe_cache.core.steps import Pause, Queued, Ticket
+from stripe_cache.core.storing import entry_of, of_absence
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from concurrent.futures import Future
 
     from stripe_cache.core.clock import Clock
+    from stripe_cache.core.deadline import Deadline
     from stripe_cache.core.directives import Directives
     from stripe_cache.core.lookup import Lookup, Miss
     from stripe_cache.core.plan import Plan
     from stripe_cache.core.ports import Meter
-    from stripe_cache.core.protocol import Lease
+    from stripe_cache.core.steps import Step
 
-KEPT_HEADERS = ("request-id", "stripe-version", "content-type", "date")
-"""The response headers an entry keeps: what support needs to find the original call, and what describes the body."""
 NONE: frozenset[str] = frozenset()
-_OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500
-
-CLAIM_SECONDS = 5.0
-"""How long one process may ask for all.
-
-A holder that died costs the others this long; a slow one, Stripe a call more.
-"""
-NOTICE_SECONDS = 2.0
-PATIENCE = 10.0
-"""Seconds after which a reader stops waiting for other processes and asks for itself."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
-"""Seconds between two looks: an origin call takes 0.1 to 0.5 s."""
-
-
-@dataclass(slots=True)
-class Ticket:
-    """The duty to ask the origin and report back.
-
-    `asked_at` is the wall clock before the call, `began` the monotonic one.
-    """
-
-    miss: Miss
-    asked_at: float
-    began: float
-    directives: Directives
-    flight: Future[Answer | None] | None = None
-    flight_key: Hashable = None
-    claimed: Lease | None = None
-
-
-@dataclass(slots=True)
-class Pause:
-    """The advice to wait for `seconds` and then `resume`: another process is asking the origin the same."""
-
-    ticket: Ticket
-    seconds: float
-    since: float
-    """When the waiting began, on the monotonic clock."""
+_OK, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 404, 429, 500
 
 
 class ReadThrough:
-    """The engine behind every cached read. Thread-safe. `max_body_bytes` bounds what is stored anywhere."""
+    """The engine behind every cached read. Thread-safe. `max_body_bytes` bounds what is stored anywhere.
 
-    def __init__(self, lookup: Lookup, clock: Clock, meter: Meter, *, max_body_bytes: int, shared: bool) -> None:
+    `negative_ttl` is for how many seconds a 404 is kept; 0 for not at all.
+    """
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        deadline: Deadline,
+        clock: Clock,
+        meter: Meter,
+        *,
+        max_body_bytes: int,
+        shared: bool,
+        negative_ttl: float = 0.0,
+    ) -> None:
         self._lookup = lookup
+        self._uncounted = lookup.uncounted()
         self._clock = clock
         self._meter = meter
         self._max_body_bytes = max_body_bytes
+        self._negative_ttl = negative_ttl
         self._has_shared = shared
         self._flights: Flights[Answer | None] = Flights()
-        self._token = new_token()
+        self._turns: Turns[Answer | None] = Turns()
+        self._claims = Claims(deadline)
+        self._asking = Asking()
 
     def look(self, plans: Sequence[Plan], directives: Directives) -> list[Answer | Miss]:
         """Look into the tiers for plans of one namespace; one round trip per tier."""
@@ -95,64 +73,122 @@ class ReadThrough:
         self._meter.observe(metrics.READ_LATENCY, (self._clock.monotonic() - began) * 1000)
         return results
 
-    def begin(
-        self, plan: Plan, directives: Directives, colour: Hashable = None
-    ) -> Answer | Ticket | Pause | Future[Answer | None]:
+    def peek(self, plan: Plan) -> Answer | Miss:
+        """Look for one answer without counting a read."""
+        (result,) = self._uncounted.walk([plan], NO_WISHES)
+        return result
+
+    def waits_until(self) -> float:
+        """Return when a reader that begins now is to wait for others no longer, on the monotonic clock."""
+        return self._clock.monotonic() + self._claims.patience()
+
+    def spare(self) -> float:
+        """Return the seconds until a reader's own call must begin; infinite without an invocation."""
+        return self._claims.spare()
+
+    def rest(self, rounds: int) -> float:
+        """Return as `Claims.rest`."""
+        return self._claims.rest(rounds)
+
+    def begin(self, plan: Plan, directives: Directives, colour: Hashable = None, until: float | None = None) -> Step:
         """Look, and say what to do on a miss. Raises NotCachedError on a miss if the caller allowed no origin call."""
         (result,) = self.look([plan], directives)
-        return result if isinstance(result, Answer) else self.embark(result, directives, colour)
+        return result if isinstance(result, Answer) else self.embark(result, directives, colour, until)
 
-    def embark(
-        self, miss: Miss, directives: Directives, colour: Hashable = None
-    ) -> Answer | Ticket | Pause | Future[Answer | None]:
+    def embark(self, miss: Miss, directives: Directives, colour: Hashable = None, until: float | None = None) -> Step:
         """Join the flight for this miss, or start it.
 
         `colour` keeps apart callers that must not wait for each other: a synchronous call on an event loop's thread
-        would wait for a task that this very thread has to run.
+        would wait for a task that this very thread has to run. `until` is `waits_until` as it was when a reader that
+        begins again first began.
         """
         if directives.only_if_cached:
-            raise NotCachedError(
-                f"nothing usable is cached for {miss.plan.key.record} and only-if-cached forbids a call"
-            )
+            shown = miss.plan.key.record.partition("?")[0]
+            raise NotCachedError(f"nothing usable is cached for {shown} and only-if-cached forbids a call")
         ticket = Ticket(miss, self._clock.now(), self._clock.monotonic(), directives)
-        key = self._flight_key(miss, colour)
-        if key is None or directives.no_cache:
+        if directives.no_cache:
             return ticket
+        until = self.waits_until() if until is None else until
+        key = self._flight_key(miss, colour)
+        if key is None:
+            return self._queue(ticket, (miss.plan.key, colour), until)
+        ticket.found, ticket.slot = key, slot_of(miss, colour)
+        first = self._asking.first(ticket.slot)
+        if first is not None:
+            return first.flight if first.found == key else self._queue(ticket, ticket.slot, until, first.flight)
         flight, leads = self._flights.join(key)
         if not leads:
             return flight
-        ticket.flight, ticket.flight_key = flight, key
+        ticket.flight, ticket.flight_key, ticket.board = flight, key, self._flights
         try:
-            return self._claim(ticket, Pause(ticket, FIRST_PAUSE, ticket.began))
+            if not self._asking.enter(ticket.slot, key, flight):
+                self.abandon(ticket)
+                return None  # Another thread came first, this very moment.
+            return self._claim(ticket, 0.0, until)
         except BaseException:
             # Nobody has the ticket yet who could give it back.
             self.abandon(ticket)
             raise
 
-    def resume(self, pause: Pause) -> Answer | Ticket | Pause:
+    def _queue(self, ticket: Ticket, key: Hashable, until: float, first: Future[Answer | None] | None = None) -> Step:
+        """Share the next call: nobody can say whether the one under way still counts. `first` is a flight ahead."""
+        flight, leads, ahead = self._turns.join(key)
+        if not leads:
+            return flight
+        ticket.flight, ticket.flight_key, ticket.board, ticket.until = flight, key, self._turns, until
+        ahead = ahead or first
+        if ahead is None:
+            return self.depart(ticket)
+        return Queued(ticket, ahead, max(0.0, until - self._clock.monotonic()))
+
+    def depart(self, ticket: Ticket) -> Step:
+        """Close the call to those who come later; the caller asks the origin now, or takes what the one ahead stored.
+
+        Asks tiers if there is a lease. Whoever shares the call began before this look, so it is as good as their own.
+        """
+        if ticket.flight is not None:
+            self._turns.depart(ticket.flight_key, ticket.flight)
+            if ticket.found is not None:
+                self._asking.enter(ticket.slot, ticket.found, ticket.flight)
+        return self._claim(self._asks_now(ticket), 0.0, ticket.until)
+
+    def resume(self, pause: Pause) -> Step:
         """Look whether the other process has filled the slot by now; take over if it has given up or died."""
         ticket = pause.ticket
+        is_late = self._clock.monotonic() >= pause.until
+        standing = self._claims.peek(ticket.miss.leases[0])
+        if standing is Claim.TAKEN and not is_late:
+            return self._pause(ticket, pause.seconds, pause.until)
         answer = self._lookup.look_again(ticket.miss, ticket.directives)
         if answer is not None:
             self._land(ticket, answer)
             return self.joined(answer)
-        # Should this one ask the origin after all, then from now on, not from when the waiting began.
-        ticket.asked_at, ticket.began = self._clock.now(), self._clock.monotonic()
-        if ticket.began - pause.since > PATIENCE:
-            return ticket
-        return self._claim(ticket, replace(pause, seconds=min(LONGEST_PAUSE, pause.seconds * 1.5)))
+        if standing is Claim.GONE and not is_late:
+            self.abandon(ticket)
+            return None
+        self._asks_now(ticket)
+        return self._claim(ticket, pause.seconds, pause.until) if standing is Claim.MINE else ticket
 
-    def _claim(self, ticket: Ticket, pause: Pause) -> Answer | Ticket | Pause:
+    def _asks_now(self, ticket: Ticket) -> Ticket:
+        # After a wait, what the origin says is as old as the call, not as the wait.
+        ticket.asked_at, ticket.began = self._clock.now(), self._clock.monotonic()
+        return ticket
+
+    def _pause(self, ticket: Ticket, last: float, until: float) -> Pause:
+        left = max(0.0, until - self._clock.monotonic())
+        return Pause(ticket, min(left, self._claims.pause(last)), until)
+
+    def _claim(self, ticket: Ticket, paused: float, until: float) -> Step:
         """Make this process the one that asks, for every process that shares the nearest tier."""
-        lease = next(iter(ticket.miss.leases), None)
-        if lease is None:
+        if not ticket.miss.leases:
             return ticket
-        try:
-            claim = lease.tier.claim(lease.key, lease.generation, self._token, CLAIM_SECONDS)
-        except TierError:
-            return ticket
-        if claim is Claim.TAKEN:
-            return pause
+        lease = ticket.miss.leases[0]
+        claim = self._claims.take(lease)
+        if claim in {Claim.TAKEN, Claim.GONE} and self._clock.monotonic() < until:
+            if claim is Claim.TAKEN:
+                return self._pause(ticket, paused, until)
+            self.abandon(ticket)
+            return None
         if claim is not Claim.MINE:
             return ticket
         ticket.claimed = lease
@@ -161,27 +197,26 @@ class ReadThrough:
         answer = self._lookup.look_again(ticket.miss, ticket.directives)
         if answer is None:
             return ticket
-        self.release(ticket)
+        # Without a notice: those who looked too early as well shall claim in their turn, look, and find it.
+        self._claims.release(lease, 0)
         self._land(ticket, answer)
         return self.joined(answer)
 
     def release(self, ticket: Ticket) -> None:
         """Tell those who wait in other processes that nothing will come of this claim."""
         if ticket.claimed is not None:
-            with suppress(TierError):
-                lease = ticket.claimed
-                lease.tier.release(lease.key, lease.generation, self._token, NOTICE_SECONDS)
+            self._claims.release(ticket.claimed)
 
     def complete(self, ticket: Ticket, response: Response) -> Answer:
         """Take the origin's response: store it if it may be stored; answer with it or, where allowed, a stale entry."""
         answer: Answer | None = None
         took: frozenset[str] = frozenset()
         try:
-            self._count_origin(ticket, response.status)
             if response.status == _TOO_MANY or response.status >= _SERVER_ERROR:
                 reason = "stale-on-429" if response.status == _TOO_MANY else "stale-if-error"
                 answer = self._lookup.stale_answer(ticket.miss, reason)
             if answer is None:
+                self.missed(ticket.miss.plan)
                 took = self._store(ticket, response)
                 answer = Answer.from_response(response, CacheStatus(fwd=ticket.miss.fwd, stored=bool(took)))
             if not ticket.claimed or ticket.claimed.tier.name not in took:
@@ -191,16 +226,25 @@ class ReadThrough:
             self._land(ticket, answer)
         return answer
 
-    def fail(self, ticket: Ticket, error: Exception) -> Answer:
-        """Take the origin's failure: answer with a stale entry where allowed, else raise the error."""
+    def fail(self, ticket: Ticket, error: Exception) -> Answer | None:
+        """Take the origin's failure: answer with a stale entry where allowed, else raise the error.
+
+        None asks the caller to begin again: it did not wait for its turn, or was not sent, because of a stale entry
+        that is gone now.
+        """
         answer: Answer | None = None
+        begins_again = False
         try:
-            self._count_origin(ticket, None)
             self.release(ticket)
-            answer = self._lookup.stale_answer(ticket.miss, "stale-if-error")
+            was_refused = isinstance(error, RateLimitedError)
+            answer = self._lookup.stale_answer(ticket.miss, "stale-on-limit" if was_refused else "stale-if-error")
+            was_held_back = was_refused or isinstance(error, OriginUnavailableError)
+            begins_again = answer is None and was_held_back and ticket.miss.stale is not None
+            if answer is None and not begins_again:
+                self.missed(ticket.miss.plan)
         finally:
-            self._land(ticket, answer, None if answer else error)
-        if answer is None:
+            self._land(ticket, answer, None if answer or begins_again else error)
+        if answer is None and not begins_again:
             raise error
         return answer
 
@@ -211,64 +255,45 @@ class ReadThrough:
         """
         self._land(ticket, None)
 
+    def follow(self, plan: Plan, answer: Answer) -> Answer:
+        """Count and return the answer of a flight: its follower's read ended as its leader's did."""
+        if not answer.status.hit:
+            self.missed(plan)
+        else:
+            metric = metrics.STALE_SERVED if ";" in answer.status.detail else metrics.HIT
+            self._meter.count(metric, object_type=plan.object_type)
+        return self.joined(answer)
+
+    def missed(self, plan: Plan) -> None:
+        """Count a read that no tier answered."""
+        self._meter.count(metrics.MISS, object_type=plan.object_type)
+
     @staticmethod
     def joined(answer: Answer) -> Answer:
         """Return the answer of a flight as its follower presents it, with a decoded body of its own."""
         return replace(answer, status=answer.status._replace(collapsed=True, stored=False), _data=None)
 
     def _flight_key(self, miss: Miss, colour: Hashable) -> Hashable:
-        """Name the flight by what was found: after an invalidation the generations differ, and so does the flight."""
-        leases = miss.leases if self._has_shared else [miss.memory_lease] if miss.memory_lease else []
-        if not leases:
-            return None
-        found = tuple((one.tier.name, one.generation, one.counter.epoch, one.counter.started) for one in leases)
-        return (miss.plan.key, found, colour)
+        return found_by(miss, colour, has_shared=self._has_shared)
 
     def _land(self, ticket: Ticket, answer: Answer | None, error: BaseException | None = None) -> None:
-        if ticket.flight is None:
+        if ticket.flight is None or ticket.board is None:
             return
-        self._flights.land(ticket.flight_key, ticket.flight)
-        if error is not None:
-            ticket.flight.set_exception(error)
-        else:
-            ticket.flight.set_result(answer)
+        self._asking.leave(ticket.slot, ticket.flight)
+        ticket.board.land(ticket.flight_key, ticket.flight)
+        tell(ticket.flight, answer, error)
 
     def _store(self, ticket: Ticket, response: Response) -> frozenset[str]:
         """Store the response if it may be stored; return the names of the tiers that took it."""
         plan = ticket.miss.plan
+        is_absence = response.status == _NOT_FOUND and self._negative_ttl > 0
         # Whatever is held back here is served all the same; only the tiers do not get it.
-        if response.status != _OK or (not ticket.miss.leases and not ticket.miss.memory_lease):
+        if (response.status != _OK and not is_absence) or (not ticket.miss.leases and not ticket.miss.memory_lease):
             return NONE
-        if len(response.body) > self._max_body_bytes or has_secret(response.body):
+        if is_absence:
+            plan = of_absence(plan, self._negative_ttl)
+        entry = entry_of(plan, response, ticket.asked_at) if len(response.body) <= self._max_body_bytes else None
+        if entry is None:
             self._meter.count(metrics.FILL_SKIPPED, object_type=plan.object_type)
             return NONE
-        try:
-            embeds = embedded_records(json.loads(response.body), plan.key.record, plan.broad)
-        except (ValueError, AttributeError, RecursionError, NotEmbeddableError):
-            self._meter.count(metrics.FILL_SKIPPED, object_type=plan.object_type)
-            return NONE
-        fresh_until = ticket.asked_at + plan.lifetimes.fresh
-        entry = Entry(
-            status=response.status,
-            headers=_kept(response),
-            body=response.body,
-            fetched_at=ticket.asked_at,
-            fresh_until=fresh_until,
-            stale_until=fresh_until + plan.lifetimes.stale,
-            embeds=embeds,
-        )
         return self._lookup.fill(ticket.miss, entry, self._clock.now())
-
-    def _count_origin(self, ticket: Ticket, status: int | None) -> None:
-        object_type = ticket.miss.plan.object_type
-        self._meter.count(metrics.ORIGIN_CALL, object_type=object_type)
-        self._meter.observe(metrics.ORIGIN_LATENCY, (self._clock.monotonic() - ticket.began) * 1000)
-        if status is None or status >= _SERVER_ERROR:
-            self._meter.count(metrics.ORIGIN_ERROR, object_type=object_type)
-        if status == _TOO_MANY:
-            self._meter.count(metrics.ORIGIN_RATE_LIMITED, object_type=object_type)
-
-
-def _kept(response: Response) -> tuple[tuple[str, str], ...]:
-    found = {name.lower(): str(value) for name, value in response.headers.items()}
-    return tuple((name, found[name]) for name in KEPT_HEADERS if found.get(name, "").isprintable() and name in found)

@@ -52,11 +52,16 @@ def validate_record(text: str) -> str:
     """Return the text, or raise RequestError: 1-500 visible ASCII characters, no `{`, `|`, `}`, no leading `#`."""
     if is_record(text):
         return text
-    shown = repr(text) if len(repr(text)) <= _SHOWN else f"{repr(text)[:_SHOWN]}... ({len(text)} characters)"
     raise RequestError(
-        f"{shown} cannot name a record: pass 1 to 500 visible ASCII characters without spaces, braces or '|' and not "
-        "starting with '#', such as 'cus_123' or '/v1/prices'"
+        f"{_shown(text)} cannot name a record: pass 1 to 500 visible ASCII characters without spaces, braces or '|' "
+        "and not starting with '#', such as 'cus_123' or '/v1/prices'"
     )
+
+
+def _shown(text: object) -> str:
+    """Quote a name without its query: a filter may be an e-mail address, and errors end up in logs."""
+    shown = repr(text.partition("?")[0] if isinstance(text, str) else text)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(str(text))} characters)"
 
 
 def place(operation: Operation, path: str, pairs: Iterable[tuple[str, str]]) -> Placement:
@@ -170,13 +175,13 @@ def records_named(text: str) -> tuple[str, ...]:
     record = validate_record(text)
     if not record.startswith("/"):
         if "/" in record or "?" in record:
-            raise RequestError(f"{record[:_SHOWN]!r} is neither an id nor a path: paths start with /v1/ or /v2/")
+            raise RequestError(f"{_shown(record)} is neither an id nor a path: paths start with /v1/ or /v2/")
         return (record,)
     path, _, query = record.partition("?")
     operation = catalog.match("get", path)
     if operation is None:
         raise RequestError(
-            f"{record[:_SHOWN]!r} is no path of Stripe API {catalog.api_version()}: pass a path such as /v1/prices, "
+            f"{_shown(record)} is no path of Stripe API {catalog.api_version()}: pass a path such as /v1/prices, "
             "without host, trailing slash or empty segments, or an object's id"
         )
     placement = place(operation, path, parse_qsl(query))

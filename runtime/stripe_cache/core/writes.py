@@ -53,6 +53,9 @@ def touched_before(operation: Operation | None, path: str, pairs: Iterable[tuple
     names = effects().references
     found |= {value for name, value in given if _last(name) in names and records.is_record(value)}
     known = _fields(given)
+    if operation.kind == "create" and records.is_record(known.get("id")):
+        # Coupons, plans and products may be created under an id of the caller's choice: somebody may have asked for it.
+        found.add(known["id"])
     if operation.segments[-1].startswith("{"):
         known["id"] = records.path_values(operation, path)[-1]
     for row in effects().of_write(operation.method, operation.path, _names(given)):

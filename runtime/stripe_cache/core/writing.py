@@ -1,4 +1,4 @@
-"""Writes through the client: what they touch is void before they are sent and again after the answer (rule R4).
+"""Writes through the client: what they touch is void before they are sent and again after the answer (P3 and P4).
 
 The first void also puts a hold on the records: while it stands, nobody may cache them. Two voids alone would leave a
 writer that dies between them: a reader that fetched the old object during the write would keep it. A hold outlives
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from stripe_cache.core.invalidator import Invalidator
     from stripe_cache.core.query import Pair
 
-_SERVER_ERROR = 500
+_REDIRECT, _SERVER_ERROR = 300, 500
+NOT_SENT = b""
+"""The answer of a write that was never sent: it changed nothing, and takes its hold away."""
 
 log = logging.getLogger("stripe_cache")
 
@@ -78,27 +80,66 @@ class Write:
         with self._lock:
             self._ended = True
             change = NO_HOLD if body is None else HoldChange(remove=self._hold)
-            self._void(_bounded({*self._before, *after}), change)
+            # What is held comes first: nothing but this void takes the hold away.
+            named = [*self._before, *_ordered({*after}.difference(self._before))]
+            self._void(named[:MOST_RECORDS], change)
+            self._postpone(named[MOST_RECORDS:])
 
     def _void(self, records: Sequence[str], change: HoldChange) -> None:
         try:
             self._invalidator.invalidate(self._namespace, records, change)
         except InvalidationError as error:
             # The tiers that missed it are not read by this process until they have been told (debts.py). Other
-            # processes may see the old value until Stripe's event arrives or its TTL ends.
-            log.warning("a write could not be told to every tier: %s", ", ".join(error.failed))
+            # processes may see the old value until the outbox is replayed; without one, until Stripe's event is.
+            what = "is queued" if error.queued else "is lost to them"
+            log.warning("a write could not be told to every tier, and %s: %s", what, ", ".join(error.failed))
+
+    def _postpone(self, records: Sequence[str]) -> None:
+        """Leave to an outbox what a monstrous answer names: a write must not wait for thousands of voids."""
+        for start in range(0, len(records), MOST_RECORDS):
+            step = records[start : start + MOST_RECORDS]
+            if not self._invalidator.postpone(self._namespace, step):
+                self._void(step, NO_HOLD)
 
 
-def is_final(status: int) -> bool:
-    """Tell whether an answer settles what became of a write: Stripe calls a 5xx indeterminate."""
-    return status < _SERVER_ERROR
+class Attempts:
+    """The attempts of one write, which tell whether its last answer settles what became of it.
+
+    An attempt is open if it got no answer, or a 5xx, which Stripe calls indeterminate: it may be performed later.
+        writer: sends, times out, sends again     Stripe: 409, the first is under way     writer: gives up
+        reader: asks, stores the old object       Stripe: performs the first
+    So a 4xx (a conflict, a rate limit, a key that was revoked) settles an attempt that was the only one, or came after
+    others that it settled, and never an open one. A 2xx settles an open one if both had one idempotency key: it is the
+    answer to whichever was performed, and the other is not performed any more.
+    """
+
+    def __init__(self, *, may_repeat: bool, has_key: bool) -> None:
+        self._has_key = has_key
+        # Where no attempt is seen, a client that may have repeated the write is taken to have done so.
+        self._open = may_repeat
+        self._seen = False
+
+    @contextmanager
+    def attempt(self) -> Iterator[list[int]]:
+        """Wrap one attempt; the caller appends the answer's status to the list it is given."""
+        status: list[int] = []
+        try:
+            yield status
+        finally:
+            is_open = not status or status[0] >= _SERVER_ERROR
+            self._open = is_open or (self._seen and self._open)
+            self._seen = True
+
+    def settle(self, status: int) -> bool:
+        """Tell whether the last answer settles what became of the write."""
+        return status < _REDIRECT if self._open and self._has_key else status < _SERVER_ERROR and not self._open
 
 
 @contextmanager
 def writing(write: Write, clock: Clock) -> Iterator[list[bytes | str]]:
     """Wrap the sending of a write; the caller appends the answer's body to the list it is given.
 
-    An answer that leaves open whether anything was done (`is_final`) is no answer.
+    An answer that leaves open whether anything was done (`Attempts`) is no answer.
     """
     answered: list[bytes | str] = []
     write.begin(clock.now())
@@ -109,12 +150,9 @@ def writing(write: Write, clock: Clock) -> Iterator[list[bytes | str]]:
         write.end(answered[0] if answered else None)
 
 
-def _bounded(records: set[str]) -> list[str]:
-    """Keep a monstrous answer from making a write wait for thousands of voids: collections before single objects."""
-    if len(records) <= MOST_RECORDS:
-        return sorted(records)
-    log.warning("a write's answer names %d records: %d are voided", len(records), MOST_RECORDS)
-    return sorted(records, key=lambda record: (not record.startswith("/"), record))[:MOST_RECORDS]
+def _ordered(records: set[str]) -> list[str]:
+    """Put collections before single objects: what is voided on the spot first."""
+    return sorted(records, key=lambda record: (not record.startswith("/"), record))
 
 
 def _pairs_of(form: Any) -> tuple[Pair, ...]:

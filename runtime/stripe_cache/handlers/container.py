@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
+from stripe_cache import outbox_wiring
 from stripe_cache.cache import StripeCache
 from stripe_cache.core import metrics
+from stripe_cache.core.errors import InvalidationError
+from stripe_cache.core.events import MOST_RECORDS
 from stripe_cache.handlers.secrets import Secrets
 from stripe_cache.meter import EmfMeter
 from stripe_cache.settings import Settings
@@ -18,13 +22,16 @@ if TYPE_CHECKING:
 
     import stripe
 
+    from stripe_cache.core.outbox import Cause, Outboxes
+    from stripe_cache.core.replay import Replayer
+
     Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 log = logging.getLogger("stripe_cache")
 
 
 class Container:
-    """Built on the first invocation, so that a configuration error is an answer and a log line, not a failed import."""
+    """Built while Lambda initialises, or on the first invocation: a configuration error is an answer."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -33,15 +40,69 @@ class Container:
         self.secrets = Secrets(self.cache.engine.clock)
         self._clients: dict[str, stripe.StripeClient] = {}
 
+    @functools.cached_property
+    def replayer(self) -> Replayer | None:
+        """What tells tiers what they missed, if the outbox is in the table."""
+        return outbox_wiring.replayer(self.settings, self.cache.engine)
+
+    @functools.cached_property
+    def table_outboxes(self) -> Outboxes | None:
+        """The outbox in the table, for what the queue cannot get rid of."""
+        return outbox_wiring.table_outboxes(self.settings, self.cache.engine.clock, self.meter)
+
     def apply(
-        self, records: Sequence[str], *, account: str | None, livemode: bool | None, created: float | None
-    ) -> None:
-        """Void what an event names, and measure how long after the event that was; raises as `Engine.invalidate`."""
-        self.cache.engine.invalidate(records, account=account, livemode=livemode)
+        self,
+        records: Sequence[str],
+        *,
+        account: str | None,
+        livemode: bool | None,
+        cause: Cause,
+        may_go_on: Callable[[], bool] = lambda: True,
+    ) -> str:
+        """Void what an event names, and measure how long after the event that was.
+
+        Returns "done", "queued" if an outbox has some of it, or "repeated" if the event was applied before. What
+        names more than MOST_RECORDS goes through an outbox, or without one on, step by step, while `may_go_on`.
+        Raises as `Engine.invalidate` where neither is enough.
+        """
+        engine = self.cache.engine
+        namespaces = engine.planner.namespaces(account, livemode=livemode)
+        if engine.seen and cause.event and engine.seen.known(namespaces, [cause.event]):
+            self.meter.count(metrics.EVENT_REPEATED)
+            return "repeated"
+        queued = False
+        for start in range(0, len(records), MOST_RECORDS):
+            step = records[start : start + MOST_RECORDS]
+            if start and self._postpone(namespaces, step, cause):
+                queued = True
+                continue
+            if not may_go_on():
+                raise InvalidationError(tuple(step), {}, {"time": f"there was none left for {len(records) - start}"})
+            try:
+                engine.invalidate(step, account=account, livemode=livemode, cause=cause)
+            except InvalidationError as error:
+                if not error.queued:
+                    raise
+                queued = True
         self.meter.count(metrics.WEBHOOK_ACCEPTED)
-        if created is not None:
-            lag = max(0.0, self.cache.engine.clock.now() - created)
-            self.meter.observe(metrics.WEBHOOK_LAG, lag * 1000)
+        if not queued:
+            self._confirmed(namespaces, records, cause)
+        return "queued" if queued else "done"
+
+    def _confirmed(self, namespaces: Sequence[str], records: Sequence[str], cause: Cause) -> None:
+        """Do what may only be done, or is only known, after every tier has confirmed; nothing here fails an event."""
+        engine = self.cache.engine
+        if engine.seen and cause.event:
+            engine.seen.mark(namespaces, [cause.event])
+        engine.invalidator.pay_debts()
+        if engine.heat:
+            engine.heat.refresh(namespaces, records)
+        if cause.created is not None:
+            self.meter.observe(metrics.WEBHOOK_LAG, max(0.0, engine.clock.now() - cause.created) * 1000)
+
+    def _postpone(self, namespaces: Sequence[str], records: Sequence[str], cause: Cause) -> bool:
+        postponed = [self.cache.engine.invalidator.postpone(namespace, records, cause) for namespace in namespaces]
+        return all(postponed)
 
     def client(self) -> stripe.StripeClient:
         """Return the cached Stripe client for the configured key: one per key, because each keeps its connections."""
@@ -58,6 +119,14 @@ def container() -> Container:
     return Container(Settings.from_env())
 
 
+def warm() -> None:
+    """Make what takes long to make; what the environment has wrong is told by the first invocation."""
+    try:
+        container().cache.warm()
+    except Exception as error:  # noqa: BLE001 - an initialisation that fails is repeated, and says less than an answer
+        log.warning("nothing was made in advance: %s", type(error).__name__)
+
+
 def metered(handler: Handler) -> Handler:
     """Write the metrics after every invocation of a handler, whatever became of it."""
 
@@ -70,3 +139,16 @@ def metered(handler: Handler) -> Handler:
                 container().meter.flush()
 
     return wrapper
+
+
+def time_left(context: Any) -> Callable[[], bool]:
+    """Tell whether an invocation has a quarter of its time left still: to answer in, and for what was begun."""
+    if not hasattr(context, "get_remaining_time_in_millis"):
+        return lambda: True
+    granted = context.get_remaining_time_in_millis()
+    return lambda: bool(context.get_remaining_time_in_millis() > granted / 4)
+
+
+if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
+    # While Lambda initialises the sandbox, or before SnapStart takes its picture, nobody waits for an answer of Redis.
+    warm()

@@ -15,8 +15,7 @@ from typing import Any
 from stripe_cache.core import metrics
 from stripe_cache.core.errors import InvalidationError, RequestError
 from stripe_cache.core.events import affected
-from stripe_cache.handlers.container import Container, container, metered
-from stripe_cache.handlers.queue import enqueue
+from stripe_cache.handlers.container import Container, container, metered, time_left
 
 TOLERANCE = 300
 """Seconds a signature is good for: the SDK's default."""
@@ -27,8 +26,8 @@ log = logging.getLogger("stripe_cache")
 
 
 @metered
-def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """Answer one delivery (HTTP API v2 or Function URL): 200 done or queued, 400 not Stripe's, 500 try again."""
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one delivery (HTTP API v2 or Function URL): 200 done, queued or repeated, 400 not Stripe's, 500 again."""
     parts = container()
     payload = _payload(event)
     if payload is None:
@@ -38,16 +37,19 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         return _rejected(parts, "the signature is missing, wrong or too old")
     try:
         found = affected(json.loads(payload))
-        parts.apply(found.records, account=found.account, livemode=found.livemode, created=found.created)
+        word = parts.apply(
+            found.records,
+            account=found.account,
+            livemode=found.livemode,
+            cause=found.cause,
+            may_go_on=time_left(context),
+        )
     except (ValueError, RecursionError, RequestError) as error:
         return _rejected(parts, f"this is no event: {error}")
     except InvalidationError as error:
-        if not enqueue(parts.settings.invalidation_queue_url, found):
-            log.error("an event could not be applied: %s", ", ".join(error.failed))  # noqa: TRY400 (no traceback to learn from)
-            return _answer(500, "the invalidation failed; deliver it again")
-        parts.meter.count(metrics.INVALIDATION_QUEUED)
-        return _answer(200, "queued")
-    return _answer(200, "done")
+        log.error("an event could not be applied nor queued: %s", ", ".join(error.failed))  # noqa: TRY400 (no traceback to learn from)
+        return _answer(500, "the invalidation failed; deliver it again")
+    return _answer(200, word)
 
 
 def _payload(event: dict[str, Any]) -> bytes | None:

@@ -1,6 +1,6 @@
 """The cursor in Redis, for a cache without a table: a hash with the one field `c`.
 
-A flush or an eviction loses it. Then the next sweep starts over, a day back.
+A flush or an eviction loses it. Then the next sweep starts over, as far back as anything cached can be old.
 """
 
 from __future__ import annotations

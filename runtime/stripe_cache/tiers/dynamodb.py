@@ -15,13 +15,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError, TierError
+from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
-from stripe_cache.core.ports import Claim, Counter, Reading, Stamp, State, StoreOutcome
-from stripe_cache.core.protocol import LEASE_TTL, new_token
+from stripe_cache.core.ports import Claim, Reading, StoreOutcome
+from stripe_cache.core.protocol import LEASE_TTL, new_hold, new_token
 from stripe_cache.core.sealing import UNSEALED
-from stripe_cache.tiers import codec
-from stripe_cache.tiers.dynamodb_table import ItemTooLargeError, Table
+from stripe_cache.tiers import codec, dynamodb_items
+from stripe_cache.tiers.dynamodb_claims import TableClaims
+from stripe_cache.tiers.dynamodb_table import DamagedItemError, ItemTooLargeError, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.key import Key
-    from stripe_cache.core.ports import HoldChange, Meter, Slot
+    from stripe_cache.core.ports import Counter, HoldChange, Meter, Slot, Stamp, State
     from stripe_cache.core.sealing import Sealer
 
 Item = TypeVar("Item")
@@ -40,7 +41,6 @@ COUNTER_TTL = 30 * 86400
 MAX_ITEM_BYTES = 400 * 1024
 """DynamoDB's limit on an item, attribute names included."""
 _ITEM_OVERHEAD = 4096
-_CLAIM_SKEW = 60.0
 _PARALLEL = 8
 """Writes of one step under way at once; idle threads wait in the pool and do nothing between steps."""
 
@@ -59,6 +59,7 @@ class DynamoDBTier:
         self._pool: ThreadPoolExecutor | None = None
         self._pool_pid = 0
         self._table = Table(connect, table)
+        self._claims = TableClaims(self._table, clock)
         self._clock = clock
         self._meter = meter
         self._sealer = sealer
@@ -73,12 +74,18 @@ class DynamoDBTier:
         until = int(self._clock.now() + ttl)
         items = self._states(namespace, records)
 
+        # Twice the time asked for, so that the next touches find enough and need no write.
+        longer = int(until + max(ttl, LEASE_TTL))
+
         def ensure(record: str) -> State:
             item = items.get(_pk(namespace, record))
-            if item is None or "g" not in item or _number(item, TTL_ATTRIBUTE) < until:
-                # Twice the time asked for, so that the next touches find enough and need no write.
-                item = self._make(namespace, record, token, int(until + max(ttl, LEASE_TTL)))
-            return _state(item)
+            try:
+                if item is None or "g" not in item or dynamodb_items.number(item, TTL_ATTRIBUTE) < until:
+                    item = self._make(namespace, record, token, longer)
+                return dynamodb_items.state(item)
+            except DamagedItemError:
+                self._meter.count(CORRUPT_ENTRY, tier=self.name)
+                return dynamodb_items.reset_state(self._table, _pk(namespace, record), item, longer, self._clock.now())
 
         return self._each(ensure, records), self.count(namespace)
 
@@ -125,10 +132,13 @@ class DynamoDBTier:
                 names={"#v": key.variant},
                 condition="g = :g",
             )
+        except DamagedItemError:
+            self._reset(pk)
+            return StoreOutcome.REFUSED
         return StoreOutcome.REFUSED if item is None else StoreOutcome.STORED
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
-        """Void with one write per record."""
+        """Void with one write per record, and tidy its holds when one is added."""
         values: dict[str, Any] = {":g": {"S": token}, ":e": {"M": {}}}
         update = "SET g = :g, v = :e, c = :e"
         if change.add:
@@ -142,17 +152,35 @@ class DynamoDBTier:
         condition = "" if change.add else "attribute_exists(g)"
 
         def voided(record: str) -> bool:
-            return self._table.update(_pk(namespace, record), update, values, condition=condition) is not None
+            pk = _pk(namespace, record)
+            try:
+                item = self._table.update(pk, update, values, condition=condition)
+                if item is not None and change.add:
+                    dynamodb_items.tidy(self._table, pk, item, change.add, self._clock.now())
+            except (DamagedItemError, ItemTooLargeError):
+                # Only the holds can be in the way: all else is replaced.
+                held = {new_hold(self._clock.now()), change.add} - {""}
+                self._reset(pk, held)
+                return True
+            return item is not None
 
         return [record for record, present in zip(records, self._each(voided, records), strict=True) if present]
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         """Read the counter with one read, or add to it with one write."""
         pk = _pk(namespace, "#")
+        try:
+            return self._counted(namespace, pk, started, finished)
+        except DamagedItemError:
+            self._meter.count(CORRUPT_ENTRY, tier=self.name)
+            until = int(self._clock.now() + COUNTER_TTL)
+            return dynamodb_items.reset_counter(self._table, pk, until, started, finished)
+
+    def _counted(self, namespace: str, pk: str, started: int, finished: int) -> Counter:
         if not started and not finished:
             item = self._states(namespace, ["#"]).get(pk)
             if item is not None:
-                return _counter(item)
+                return dynamodb_items.counter(item)
         item = self._table.update(
             pk,
             "SET e = if_not_exists(e, :e), exp = :x ADD n :n, d :d",
@@ -163,52 +191,24 @@ class DynamoDBTier:
                 ":d": {"N": str(finished)},
             },
         )
-        return _counter(item or {})
+        return dynamodb_items.counter(item or {})
 
     def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
-        """Claim with one conditional write, and one read if it fails.
-
-        The clocks are the callers' own: where they differ by more than the claim lasts, the origin is asked once more
-        or waited for a little longer, and nothing else.
-        """
-        pk, now = _pk(key.namespace, key.record), self._milliseconds()
-        claimed = self._table.update(
-            pk,
-            "SET c.#v = :c",
-            {
-                ":c": {"S": f"{self._milliseconds(seconds)}+{token}"},
-                ":now": {"S": now},
-                # Nobody claims for so long: it is no claim of ours, or of a clock that is far off.
-                ":late": {"S": self._milliseconds(seconds + _CLAIM_SKEW)},
-                ":own": {"S": f"+{token}"},
-                ":g": {"S": generation},
-            },
-            names={"#v": key.variant},
-            condition=(
-                "g = :g AND (attribute_not_exists(c.#v) OR c.#v < :now OR c.#v > :late OR contains(c.#v, :own))"
-            ),
-        )
-        if claimed is not None:
-            return Claim.MINE
-        item = self._table.get(pk, "g, c.#v", {"#v": key.variant}) or {}
-        if item.get("g", {}).get("S") != generation:
+        """Claim as `TableClaims` does."""
+        pk = _pk(key.namespace, key.record)
+        try:
+            return self._claims.claim(pk, key.variant, generation, token, seconds)
+        except DamagedItemError:
+            self._reset(pk)
             return Claim.GONE
-        held = item.get("c", {}).get("M", {}).get(key.variant, {}).get("S", "")
-        return Claim.TAKEN if "+" in held else Claim.ALONE
 
     def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
         """Turn the claim into a notice with one conditional write."""
-        self._table.update(
-            _pk(key.namespace, key.record),
-            "SET c.#v = :c",
-            {":c": {"S": f"{self._milliseconds(seconds)}!{token}"}, ":t": {"S": f"+{token}"}, ":g": {"S": generation}},
-            names={"#v": key.variant},
-            condition="g = :g AND contains(c.#v, :t)",
-        )
+        self._claims.release(_pk(key.namespace, key.record), key.variant, generation, token, seconds)
 
-    def _milliseconds(self, ahead: float = 0) -> str:
-        # Thirteen digits until the year 2286, so that text compares as numbers do.
-        return str(int((self._clock.now() + ahead) * 1000))
+    def _reset(self, pk: str, held: set[str] | None = None) -> None:
+        self._meter.count(CORRUPT_ENTRY, tier=self.name)
+        dynamodb_items.reset(self._table, pk, int(self._clock.now() + LEASE_TTL), held)
 
     def _each(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Do the same for every item, several at a time: in turn they would add up to a Stripe call's own latency."""
@@ -269,27 +269,3 @@ class DynamoDBTier:
 
 def _pk(namespace: str, record: str) -> str:
     return f"{namespace}|{record}"
-
-
-def _state(item: dict[str, Any]) -> State:
-    stamp = Stamp(_text(item, "e"), _number(item, "n")) if "n" in item else None
-    return State(_text(item, "g"), stamp, tuple(item.get("h", {}).get("SS", ("not ours",) if "h" in item else ())))
-
-
-def _counter(item: dict[str, Any]) -> Counter:
-    return Counter(_text(item, "e"), _number(item, "n"), _number(item, "d"))
-
-
-def _text(item: dict[str, Any], name: str) -> str:
-    # Whoever else writes to this table: what comes back is checked like any input.
-    text = item.get(name, {}).get("S")
-    if not isinstance(text, str):
-        raise TierError(f"dynamodb: attribute {name!r} is none that this package writes")
-    return text
-
-
-def _number(item: dict[str, Any], name: str) -> int:
-    text = item.get(name, {}).get("N", "")
-    if not text.isdecimal():
-        raise TierError(f"dynamodb: attribute {name!r} is none that this package writes")
-    return int(text)

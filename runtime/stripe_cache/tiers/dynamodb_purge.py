@@ -52,7 +52,7 @@ class DynamoDBSearch:
         examined, matching, unreadable = 0, set(), set()
         for item in answer["Items"]:
             record = item["pk"]["S"][len(namespace) + 1 :]
-            if record == "#":
+            if record.startswith("#"):
                 continue
             if terms.name(record):
                 matching.add(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stripe_cache.core.errors import TableError, TierError
+from stripe_cache.core.errors import ConfigurationError, SettingError, TableError, TierError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +17,23 @@ _BATCH = 100
 """Keys that one BatchGetItem takes."""
 
 
+_DAMAGED = ("document path", "incorrect data type", "operand type")
+"""How DynamoDB says that an attribute is of another type than the update takes it for."""
+_DENIED = frozenset(
+    {
+        "AccessDeniedException",
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+        "IncompleteSignatureException",
+        "MissingAuthenticationTokenException",
+    }
+)
+
+
+class DamagedItemError(TierError):
+    """An attribute of an item is of a type that this package never writes: somebody else did."""
+
+
 class ItemTooLargeError(TierError):
     """The item with its other variants would pass DynamoDB's limit."""
 
@@ -24,8 +41,17 @@ class ItemTooLargeError(TierError):
 class Table:
     """Strongly consistent reads and conditional updates by partition key. Thread-safe: botocore clients are.
 
-    `connect` makes the client on first use. Raises TableError for a table that is not there or has other keys, and
-    TierError for everything else that goes wrong.
+    `connect` makes the client on first use. What goes wrong is raised as what it is:
+
+    | DynamoDB says | raised | what comes of it |
+    |---|---|---|
+    | no such table, other keys | TableError | said once an outage, with the remedy |
+    | no credentials, access denied, bad signature (or a clock far off) | SettingError | the same |
+    | credentials expired | TierError | boto3 finds new ones by itself; until then misses |
+    | throttled, over the limit, keys left unprocessed, 5xx | TierError | no waiting; the breaker decides |
+    | no answer in time, a broken connection | TierError | the same |
+    | an attribute of another type | DamagedItemError | the item is reset, see dynamodb_items.py |
+    | item too large | ItemTooLargeError | the other variants make room |
     """
 
     def __init__(self, connect: Callable[[], Any], name: str) -> None:
@@ -99,16 +125,18 @@ class Table:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
         try:
             yield
         except ClientError as error:
             raise self._translate(error) from error
+        except NoCredentialsError as error:
+            raise SettingError("DynamoDB: boto3 finds no AWS credentials: give the process a role") from error
         except BotoCoreError as error:
             raise TierError(f"dynamodb: {type(error).__name__}: {error}") from error
 
-    def _translate(self, error: Any) -> TierError | TableError:
+    def _translate(self, error: Any) -> TierError | ConfigurationError:
         code, text = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
         if code == "ResourceNotFoundException":
             return TableError(
@@ -119,6 +147,14 @@ class Table:
                 f"the keys of DynamoDB table {self._name!r} are not ours: it needs the partition key "
                 f"{PARTITION_KEY!r} (String) and no sort key"
             )
+        if code in _DENIED:
+            # Not its message, which names the caller.
+            return SettingError(
+                f"DynamoDB refuses this process ({code}): grant its role GetItem, BatchGetItem and UpdateItem on the "
+                f"table {self._name!r}, and see that its clock is right"
+            )
+        if code == "ValidationException" and any(words in text.lower() for words in _DAMAGED):
+            return DamagedItemError(f"dynamodb: {text}")
         if code == "ValidationException" and "size" in text.lower():
             return ItemTooLargeError(f"dynamodb: {text}")
         return TierError(f"dynamodb: {code}: {text}")

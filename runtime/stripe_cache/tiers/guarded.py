@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from stripe_cache.core.breaker import Breaker
-from stripe_cache.core.errors import ConfigurationError, TierError
+from stripe_cache.core.errors import ConfigurationError, TierError, TierFullError
 from stripe_cache.core.metrics import TIER_ERROR, TIER_OPEN
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
 from stripe_cache.core.sealing import UNSEALED
@@ -25,6 +25,9 @@ Told = TypeVar("Told")
 
 log = logging.getLogger("stripe_cache")
 
+_WAITED = 0.25
+"""The share of the deadline after which a failure was a wait: a step's deadline is three of its client's timeouts."""
+
 
 class GuardedTier:
     """Another tier, made safe to ask.
@@ -33,10 +36,20 @@ class GuardedTier:
     asking it while the breaker is open; only an invalidation (`void`, `count` with a number) is always tried, because
     nobody may be told it is done when it is not. `deadline` (seconds) is what one step may take: the tier's own
     client enforces it on the wire, the guard counts a step that took longer as a failure although its answer is used.
-    What the step waited for `sealer`'s keys does not count: a slow KMS is no reason to leave the tier alone.
+    What the step waited for `sealer`'s keys does not count: a slow KMS is no reason to leave the tier alone. While
+    `has_time` says no, only invalidations are tried, and nothing is held against the tier.
     """
 
-    def __init__(self, tier: Tier, deadline: float, clock: Clock, meter: Meter, sealer: Sealer = UNSEALED) -> None:
+    def __init__(
+        self,
+        tier: Tier,
+        deadline: float,
+        clock: Clock,
+        meter: Meter,
+        sealer: Sealer = UNSEALED,
+        *,
+        has_time: Callable[[], bool] | None = None,
+    ) -> None:
         self.name = tier.name
         self._tier = tier
         self._waited = sealer.waited
@@ -44,12 +57,18 @@ class GuardedTier:
         self._clock = clock
         self._meter = meter
         self._breaker = Breaker(clock)
+        self._has_time = has_time
         self._complained = False
 
     @property
     def is_open(self) -> bool:
         """Whether the tier is being left alone."""
         return self._breaker.is_open
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the tier is being left alone and no probe of it is due yet."""
+        return self._breaker.is_resting
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         """Read, or find nothing."""
@@ -88,6 +107,8 @@ class GuardedTier:
         self._ask(self._tier.release, key, generation, token, seconds)
 
     def _ask(self, step: Callable[Asked, Told], *arguments: Asked.args, **options: Asked.kwargs) -> Told:
+        if self._has_time is not None and not self._has_time():
+            raise TierError(f"{self.name}: not asked, the invocation is about to end")
         if not self._breaker.admits():
             raise TierError(f"{self.name}: left alone after failures")
         return self._insist(step, *arguments, **options)
@@ -107,16 +128,23 @@ class GuardedTier:
             self._meter.count(TIER_ERROR, tier=self.name)
             self._open(was_slow=True)
         else:
-            self._breaker.succeeded()
+            self._well()
         return told
+
+    def _well(self) -> None:
+        self._complained = False
+        self._breaker.succeeded()
 
     def _failed(self, error: Exception, began: float) -> None:
         self._meter.count(TIER_ERROR, tier=self.name)
-        # A wrong table or URL will not mend itself: say it once, at the level of an error, and not at every call.
+        if isinstance(error, TierFullError):
+            self._well()
+            return
+        # A wrong table or URL will not mend itself: say it once an outage, as an error, and not at every call.
         if isinstance(error, ConfigurationError) and not self._complained:
             self._complained = True
             log.error("the %s tier is out of use: %s", self.name, error)
-        self._open(was_slow=self._clock.monotonic() - began > self._deadline / 2)
+        self._open(was_slow=self._clock.monotonic() - began > self._deadline * _WAITED)
 
     def _open(self, *, was_slow: bool) -> None:
         if self._breaker.failed(was_slow=was_slow):

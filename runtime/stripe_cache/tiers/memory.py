@@ -1,7 +1,7 @@
 """The memory tier: a process's own bounded LRU, and a full tier when it is the only one.
 
-Its promise to other processes (rule R5) is not made here but in `core/near.py`: a copy of something that a shared
-tier vouches for is served only while that tier's counter, or its generations, say so.
+Its promise to other processes (P5 of docs/consistency.md) is not made here but in `core/near.py`: a copy of something
+that a shared tier vouches for is served only while that tier's counter, or its generations, say so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from stripe_cache.core.ports import Claim, Counter, Reading, State, StoreOutcome
-from stripe_cache.core.protocol import is_held, new_token
+from stripe_cache.core.protocol import is_held, kept_holds, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +128,7 @@ class MemoryTier:
             for record in present:
                 held = self._records[namespace, record]
                 self._size -= held.size - _RECORD_BYTES
-                holds = {*held.holds, change.add} - {change.remove, ""}
+                holds = kept_holds(held.holds, change, self._clock.now())
                 self._records[namespace, record] = _Record(token, None, tuple(sorted(holds)))
             # A process that only writes touches and stores nothing, so nobody else would ever evict for it.
             self._evict()

@@ -19,12 +19,14 @@ import redis
 
 from stripe_cache.core.errors import CorruptEntryError, KeyUnavailableError, TierError
 from stripe_cache.core.metrics import CORRUPT_ENTRY
-from stripe_cache.core.ports import Claim, Reading, StoreOutcome
+from stripe_cache.core.ports import LONGEST_CLAIM, Claim, Reading, StoreOutcome
 from stripe_cache.core.protocol import new_token
 from stripe_cache.core.sealing import UNSEALED
-from stripe_cache.tiers import codec, redis_replies
-from stripe_cache.tiers.redis_scripts import CLAIM, COUNT, RELEASE, SETTLE, STORE, TOUCH, VOID, Script
-from stripe_cache.tiers.redis_wire import Wire
+from stripe_cache.tiers import codec, redis_errors, redis_replies
+from stripe_cache.tiers.redis_bounded import Bounded
+from stripe_cache.tiers.redis_cluster_wire import ClusterWire
+from stripe_cache.tiers.redis_scripts import CLAIM, COUNT, HOLD_LIMITS, RELEASE, SETTLE, STORE, TOUCH, VOID, Script
+from stripe_cache.tiers.redis_wire import IdleConnectionError, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,18 +41,13 @@ COUNTER_TTL = 30 * 86400
 """Seconds the counter outlives its last use; losing it begins a new epoch, which is safe and refuses fills."""
 VOID_TTL = 2 * 3600
 """Seconds a voided record is kept: longer than a hold."""
-_MOST_SAID = 200
 
 
 class Commands(Protocol):
-    """What the tier needs of a Redis client; the plain and the cluster client of redis-py both have it."""
+    """What the cache needs of a Redis client: a Wire, a ClusterWire, or redis-py's own for a single server."""
 
     def execute_command(self, *args: Any) -> Any:
         """Send one command and return its reply."""
-        ...
-
-    def pipeline(self, *, transaction: bool) -> Any:
-        """Start a batch of commands that are sent together."""
         ...
 
 
@@ -65,7 +62,7 @@ class RedisTier:
     def __init__(self, connect: Callable[[], Commands], meter: Meter, sealer: Sealer = UNSEALED) -> None:
         self._connect = connect
         self._sealer = sealer
-        self._connected: Commands | Wire | None = None
+        self._connected: Any = None
         self._meter = meter
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
@@ -96,14 +93,15 @@ class RedisTier:
     def touch(self, namespace: str, records: Sequence[str], token: str, ttl: float) -> tuple[list[State], Counter]:
         """Run one script per record, then the counter's.
 
-        On a single node all go in one round trip, executed in order.
+        On a single node all go in one round trip, executed in order. In a cluster the counter takes another one,
+        because nodes answer in no order.
         """
 
         def commands(word: str) -> list[tuple[Any, ...]]:
             touches = [_call(TOUCH, record_key(namespace, record), word, int(ttl)) for record in records]
             return [*touches, self._counting(namespace, 0, 0)]
 
-        replies = self._send(commands(token), again=lambda: commands(new_token()))
+        replies = self._send(commands(token), again=lambda: commands(new_token()), last=1)
         states = [redis_replies.state(fields) for fields in replies[:-1]]
         return states, redis_replies.counter(replies[-1])
 
@@ -120,18 +118,30 @@ class RedisTier:
             return StoreOutcome.UNSEALED
         place = record_key(key.namespace, key.record)
         (kept,) = self._send([_call(STORE, place, generation, f"v{key.variant}", raw, max(1, int(ttl)))])
-        return StoreOutcome.STORED if kept else StoreOutcome.REFUSED
+        return StoreOutcome.STORED if redis_replies.flag(kept) else StoreOutcome.REFUSED
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
-        """Void in one script per record, on a single node all in one round trip."""
+        """Void in one script per record, all in one round trip."""
 
         def commands(word: str) -> list[tuple[Any, ...]]:
             return [
-                _call(VOID, record_key(namespace, record), word, change.add, change.remove, VOID_TTL)
+                _call(VOID, record_key(namespace, record), word, change.add, change.remove, VOID_TTL, *HOLD_LIMITS)
                 for record in records
             ]
 
-        replies = self._send(commands(token), again=lambda: commands(new_token()))
+        words = [token]
+
+        def anew() -> list[tuple[Any, ...]]:
+            words.append(new_token())
+            return commands(words[-1])
+
+        replies = [redis_replies.flag(said) for said in self._send(commands(token), again=anew)]
+        if len(words) > 1:
+            # None of them has `token` for certain, and the first try may still arrive. Settled by who takes this for a
+            # list of what stands, it would be an old number on a new generation:
+            #     invalidator 1: voids with T, its connection breaks, voids with U, reads the counter
+            #     invalidator 2: announces, voids, done      T arrives at last      invalidator 1: settles T
+            return []
         return [record for record, present in zip(records, replies, strict=True) if present]
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
@@ -147,7 +157,8 @@ class RedisTier:
     def claim(self, key: Key, generation: str, token: str, seconds: float) -> Claim:
         """Claim in one script, by the server's clock; the claim goes with the record when that is voided."""
         place, field = record_key(key.namespace, key.record), f"c{key.variant}"
-        (reply,) = self._send([_call(CLAIM, place, generation, field, token, int(seconds * 1000))])
+        longest = int(LONGEST_CLAIM * 1000)
+        (reply,) = self._send([_call(CLAIM, place, generation, field, token, int(seconds * 1000), longest)])
         return Claim(redis_replies.text(reply))
 
     def release(self, key: Key, generation: str, token: str, seconds: float) -> None:
@@ -170,12 +181,15 @@ class RedisTier:
             return None
 
     def _send(
-        self, commands: Sequence[tuple[Any, ...]], again: Callable[[], Sequence[tuple[Any, ...]]] | None = None
+        self,
+        commands: Sequence[tuple[Any, ...]],
+        again: Callable[[], Sequence[tuple[Any, ...]]] | None = None,
+        last: int = 0,
     ) -> list[Any]:
-        """Send the commands in one round trip, and once more if the connection turns out to be dead.
+        """Send the commands in one round trip, and once more if the connection was idle and turns out to be dead.
 
-        `again` makes what is sent then, where it must differ; such commands are also run in order. A generation must
-        differ, because it may have been given already:
+        The `last` ones run after the others. `again` makes what is sent the second time, where it must differ; such
+        commands run in order on a single server. A generation must differ, because it may have been given already:
             invalidator 1: voids, generation T, its connection breaks     reader: leases T, asks the origin
             invalidator 2: voids, generation U, done                      invalidator 1: sends T again
             reader: stores, under T, what is dead since invalidator 2
@@ -184,24 +198,27 @@ class RedisTier:
             return []
         try:
             try:
-                return self._send_once(commands, again)
-            except redis.ConnectionError:
-                return self._send_once(again() if again else commands, again)
-        except redis.RedisError as error:
-            # The server repeats the arguments of a command it does not know, and those may be an entry.
-            said = str(error).partition(", with args")[0][:_MOST_SAID]
-            raise TierError(f"redis: {type(error).__name__}: {said}") from error
-        except OSError as error:
-            raise TierError(f"redis: {type(error).__name__}") from error
+                return self._send_once(commands, again, last)
+            except redis.ConnectionError as error:
+                if not self._may_help(error):
+                    raise
+                return self._send_once(again() if again else commands, again, last)
+        except (redis.RedisError, OSError) as error:
+            raise redis_errors.translate(error) from error
+
+    def _may_help(self, error: redis.ConnectionError) -> bool:
+        if isinstance(self._connected, (Wire, ClusterWire)):
+            return isinstance(error, IdleConnectionError)
+        return type(error) is redis.ConnectionError
 
     def _send_once(
-        self, commands: Sequence[tuple[Any, ...]], again: Callable[[], Sequence[tuple[Any, ...]]] | None
+        self, commands: Sequence[tuple[Any, ...]], again: Callable[[], Sequence[tuple[Any, ...]]] | None, last: int
     ) -> list[Any]:
+        if isinstance(self._client(), ClusterWire):
+            split = len(commands) - last
+            return [reply for wave in (commands[:split], commands[split:]) if wave for reply in self._send_wave(wave)]
         if len(commands) == 1:
             return [self._send_one(commands[0])]
-        # A cluster pipeline goes to all nodes at once, in no order across them, and repeats what failed by itself.
-        if again and isinstance(self._client(), redis.RedisCluster):
-            return [self._send_one(command) for command in commands]
         replies = self._send_batch(commands)
         unknown = [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies]
         if again and any(unknown):
@@ -215,17 +232,29 @@ class RedisTier:
             for command, reply, resend in zip(commands, replies, unknown, strict=True)
         ]
 
-    def _client(self) -> Commands | Wire:
-        # A cluster client connects when it is made. Two threads may both make one; either serves.
+    def _send_wave(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands whose order does not matter to a cluster; what a node did not know, it did not run."""
+        replies = self._send_batch(commands)
+        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+        if unknown:
+            for index, reply in zip(
+                unknown, self._client().exchange([_in_full(commands[index]) for index in unknown]), strict=True
+            ):
+                replies[index] = reply
+        return [_raised(reply) for reply in replies]
+
+    def _client(self) -> Any:
+        # Two threads may both make one; either serves.
         if self._connected is None:
-            client = self._connect()
-            self._connected = Wire(client.connection_pool) if type(client) is redis.Redis else client
+            client: Any = self._connect()
+            ours = type(client) is redis.Redis and issubclass(client.connection_pool.connection_class, Bounded)
+            self._connected = Wire(client.connection_pool) if ours else client
         return self._connected
 
     def _send_batch(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         lines = [_by_digest(command) for command in commands]
         client = self._client()
-        if isinstance(client, Wire):
+        if isinstance(client, (Wire, ClusterWire)):
             return client.exchange(lines)
         pipeline = client.pipeline(transaction=False)
         for line in lines:
@@ -237,8 +266,7 @@ class RedisTier:
         try:
             return self._client().execute_command(*_by_digest(command))
         except redis.exceptions.NoScriptError:
-            script, *arguments = command
-            return self._client().execute_command("EVAL", script.source, 1, *arguments)
+            return self._client().execute_command(*_in_full(command))
 
 
 def _is_foreign(error: BaseException | None) -> bool:
@@ -253,6 +281,11 @@ def record_key(namespace: str, record: str) -> str:
 def _by_digest(command: tuple[Any, ...]) -> tuple[Any, ...]:
     script = command[0]
     return ("EVALSHA", script.digest, 1, *command[1:]) if isinstance(script, Script) else command
+
+
+def _in_full(command: tuple[Any, ...]) -> tuple[Any, ...]:
+    script, *arguments = command
+    return ("EVAL", script.source, 1, *arguments)
 
 
 def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:

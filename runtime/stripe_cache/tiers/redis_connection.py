@@ -1,42 +1,89 @@
-"""A redis-py client that fails fast: redis-py's own defaults let a silent server hold a Lambda for 59 s."""
+"""Connections to Redis that fail fast: redis-py's own defaults let a silent server hold a Lambda for 59 s."""
 
 from __future__ import annotations
 
+import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool, SSLConnection
 from redis.retry import Retry
 
+from stripe_cache.tiers.redis_bounded import Bounded
+from stripe_cache.tiers.redis_cluster_wire import ClusterWire
+from stripe_cache.tiers.redis_wire import Wire
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.credentials import CredentialProvider
 
     from stripe_cache.tiers.redis_url import RedisAddress
 
 MAX_CONNECTIONS = 32
-"""Connections per process. A Lambda needs one; a threaded server gets one per thread that reads at the same time."""
+"""Connections per process and node. A Lambda needs one; a threaded server gets one per thread that reads at once."""
+LONGEST_LIFE = 11 * 3600.0
+"""Seconds that a connection opened with an IAM token is used: ElastiCache cuts it after 12 hours."""
+LOGIN_SECONDS = 0.25
+"""Least time for a server to check a login: with IAM it takes up to 100 ms, and TLS has shown by then that it lives."""
+
+
+class TlsConnection(Bounded, SSLConnection):
+    """A connection with TLS; `context` is shared, because loading the system's authorities takes 20 ms each time."""
+
+    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+        self._context = context
+        super().__init__(**options)
+
+    def _wrap_socket_with_ssl(self, sock: Any) -> ssl.SSLSocket:
+        # The handshake is part of connecting, and bounded by the same deadline at each of its reads.
+        sock.settimeout(self.socket_connect_timeout)
+        return self._context.wrap_socket(sock, server_hostname=self.host)
 
 
 def connect(address: RedisAddress, timeout: float) -> Any:
-    """Return a client for the address; `timeout` (seconds) bounds connecting and each reply. Connects on first use."""
-    options: dict[str, Any] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "socket_keepalive": True,
-        # None: redis-py would send the same bytes again, and what it sends may have to differ (see RedisTier._send).
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "credential_provider": _credentials(address),
-    }
-    if address.tls:
-        options |= {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
-        if address.ca_certs:
-            options["ssl_ca_certs"] = address.ca_certs
+    """Return a client for sweeps rather than reads; `timeout` (seconds) bounds connecting and each command."""
     if address.cluster:
-        # A cluster that lacks some slots still serves the others.
-        return redis.RedisCluster(host=address.host, port=address.port, require_full_coverage=False, **options)
-    return redis.Redis(
-        host=address.host, port=address.port, db=address.database, max_connections=MAX_CONNECTIONS, **options
+        return open_wire(address, timeout)
+    return redis.Redis.from_pool(_pool(address, timeout, _as_set, address.host, address.port))
+
+
+def open_wire(
+    address: RedisAddress, timeout: float, bounded: Callable[[float], float] | None = None
+) -> Wire | ClusterWire:
+    """Return what the cache itself speaks through; connects on first use. `bounded` shrinks the timeout near an end."""
+    pool = partial(_pool, address, timeout, bounded or _as_set)
+    if address.cluster:
+        return ClusterWire(address.host, address.port, pool)
+    return Wire(pool(address.host, address.port))
+
+
+def _pool(
+    address: RedisAddress, timeout: float, bounded: Callable[[float], float], host: str, port: int
+) -> ConnectionPool:
+    tls: dict[str, Any] = {}
+    if address.tls:
+        context = ssl.create_default_context(cafile=address.ca_certs or None)
+        tls = {"context": context, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    return ConnectionPool(
+        connection_class=TlsConnection if address.tls else Bounded,
+        max_connections=MAX_CONNECTIONS,
+        host=host,
+        port=port,
+        db=address.database,
+        timeout=timeout,
+        bounded=bounded,
+        longest_life=LONGEST_LIFE if address.iam_user else float("inf"),
+        login=LOGIN_SECONDS if address.iam_user else 0.0,
+        # None: redis-py would send the same bytes again, and what it sends may have to differ (see RedisTier._send).
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        # Two round trips less, with commands that ElastiCache Serverless does not list.
+        driver_info=None,
+        credential_provider=_credentials(address),
+        **tls,
     )
 
 
@@ -48,3 +95,7 @@ def _credentials(address: RedisAddress) -> CredentialProvider | None:
     if address.username or address.password:
         return redis.UsernamePasswordCredentialProvider(address.username or None, address.password or None)
     return None
+
+
+def _as_set(seconds: float) -> float:
+    return seconds

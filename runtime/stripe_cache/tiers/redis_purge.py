@@ -11,6 +11,7 @@ from stripe_cache.core.key import Key
 from stripe_cache.core.purge import Page
 from stripe_cache.tiers import codec
 from stripe_cache.tiers.redis import PREFIX, record_key
+from stripe_cache.tiers.redis_cluster_wire import ClusterWire
 from stripe_cache.tiers.redis_scripts import Script
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from stripe_cache.core.sealing import Sealer
 
 _COUNT = 200
+_HOT = "#hot"
+"""Notes of what is read often (`heat_redis.py`) name it, and quote how it was read."""
 # ARGV: now. A hold is "<token>@<until>"; one that does not say until when counts as standing.
 FORGET = Script(
     """
@@ -50,9 +53,14 @@ class RedisSearch:
         try:
             names, following = self._scan(f"{PREFIX}:{{{namespace}|*", cursor)
             examined, matching, unreadable = 0, set(), set()
+            start = f"{PREFIX}:{{{namespace}|"
+            notes = [name[len(start) :] for name in names if name.startswith(f"{start}{_HOT}}}")]
             for name in names:
-                record = name[len(f"{PREFIX}:{{{namespace}|") : -1]
-                if record == "#":
+                if not name.endswith("}"):
+                    continue
+                record = name[len(start) : -1]
+                if record.startswith("#"):
+                    # Counters, limits and locks: they hold nothing of anybody's, and are no records.
                     continue
                 if terms.name(record):
                     matching.add(record)
@@ -66,21 +74,27 @@ class RedisSearch:
                         continue
                     if terms.match(stored):
                         matching.add(record)
+            found = [note for note in notes if terms.name(note) or self._says(f"{start}{note}", terms)]
         except (redis.RedisError, OSError) as error:
             raise TierError(f"redis: {type(error).__name__}") from error
-        return Page(examined, tuple(sorted(matching)), tuple(sorted(unreadable - matching)), following)
+        left = tuple(sorted(unreadable - matching))
+        return Page(examined, tuple(sorted(matching)), left, following, tuple(sorted(found)))
 
     def forget(self, namespace: str, names: Sequence[str]) -> tuple[str, ...]:
-        """Delete the keys of records without a hold."""
+        """Delete the keys of records without a hold, and notes."""
         now = int(self._clock.now())
         try:
             return tuple(
                 name
                 for name in names
-                if not self._client().execute_command("EVAL", FORGET.source, 1, record_key(namespace, name), now)
+                if not self._client().execute_command("EVAL", FORGET.source, 1, _key(namespace, name), now)
             )
         except (redis.RedisError, OSError) as error:
             raise TierError(f"redis: {type(error).__name__}") from error
+
+    def _says(self, name: str, terms: Terms) -> bool:
+        texts = self._client().execute_command("HVALS", name)
+        return any(terms.name(text.decode("utf-8", "surrogateescape")) for text in texts)
 
     def _values(self, name: str) -> Iterator[tuple[str, bytes]]:
         # One value at a time: a record may hold many, and each may be large.
@@ -95,16 +109,19 @@ class RedisSearch:
         client = self._client()
         at, _, inner = cursor.partition("/")
         command = ("SCAN", inner or 0, "MATCH", pattern, "COUNT", _COUNT)
-        if isinstance(client, redis.RedisCluster):
-            nodes = sorted(client.nodes_manager.get_nodes_by_server_type("primary"), key=lambda node: str(node.name))
+        if isinstance(client, ClusterWire):
+            nodes = client.masters()
             index = int(at or 0)
-            following, names = _alone(self._client().execute_command(*command, target_nodes=nodes[index]))
+            if index >= len(nodes):
+                raise TierError("redis: the cluster has fewer masters than when the search began: begin it again")
+            following, names = client.ask(nodes[index], *command)
             last = index + 1 == len(nodes)
         else:
             index, last = 0, True
             following, names = client.execute_command(*command)
-        # What is no text, or goes on after the brace, is none of ours.
-        found = [name.decode() for name in names if name.endswith(b"}") and name.isascii()]
+        # What is no text, or goes on after the brace and is no note of ours, is none of ours.
+        hot = f"|{_HOT}}}".encode()
+        found = [name.decode() for name in names if (name.endswith(b"}") or hot in name) and name.isascii()]
         if int(following):
             return found, f"{index}/{int(following)}"
         return found, "" if last else f"{index + 1}/0"
@@ -115,7 +132,5 @@ class RedisSearch:
         return self._connected
 
 
-def _alone(reply: Any) -> tuple[Any, list[bytes]]:
-    """Unpack a cluster's reply: redis-py gives the cursors by node."""
-    cursors, names = reply
-    return (next(iter(cursors.values())) if isinstance(cursors, dict) else cursors), names
+def _key(namespace: str, name: str) -> str:
+    return f"{PREFIX}:{{{namespace}|{name}" if name.startswith(f"{_HOT}}}") else record_key(namespace, name)

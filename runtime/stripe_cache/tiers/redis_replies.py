@@ -26,6 +26,13 @@ def counter(fields: Sequence[bytes | None]) -> Counter:
     return Counter(epoch, number(started), number(finished))
 
 
+def flag(reply: object) -> bool:
+    """Read a script's yes or no; raises TierError as `state` does: whoever says OK to a void has not voided."""
+    if not isinstance(reply, int) or reply not in {0, 1}:
+        raise TierError("redis: a script answered what it never says")
+    return bool(reply)
+
+
 def text(field: bytes | None) -> str:
     """Read a short ASCII text; raises TierError as `state` does."""
     if field is None or len(field) > _LONGEST_FIELD or not field.isascii():

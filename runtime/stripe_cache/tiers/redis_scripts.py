@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 
+from stripe_cache.core.protocol import MERGED, MOST_HOLDS, SKEW_SECONDS
+
 
 class Script:
     """A Lua script of one key with its digest."""
@@ -53,26 +55,40 @@ live(tonumber(ARGV[4]))
 return 1
 """
 )
-# ARGV: token, hold to add, hold to remove, seconds to live.
+HOLD_LIMITS = (int(SKEW_SECONDS), MOST_HOLDS)
+# ARGV: token, hold to add, hold to remove, seconds to live, HOLD_LIMITS. `kept_holds` in core/protocol.py, as a script.
 VOID = Script(
     _OURS
     + """
 if ARGV[2] == '' and redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local function ends(hold) return tonumber(string.sub(string.match(hold, '@(%d+)$') or '', 1, 15)) end
+local ended = redis.call('TIME')[1] - ARGV[5]
 local kept = {}
 for hold in string.gmatch(redis.call('HGET', KEYS[1], 'h') or '', '[^,]+') do
-  if hold ~= ARGV[3] and hold ~= ARGV[2] then kept[#kept + 1] = hold end
+  if hold ~= ARGV[3] and hold ~= ARGV[2] and (ends(hold) or ended + 1) > ended then kept[#kept + 1] = hold end
 end
 if ARGV[2] ~= '' then kept[#kept + 1] = ARGV[2] end
+if #kept > tonumber(ARGV[6]) then
+  local foreign, last = {}, -1
+  for _, hold in ipairs(kept) do
+    if ends(hold) then last = math.max(last, ends(hold)) else foreign[#foreign + 1] = hold end
+  end
+  if last >= 0 then foreign[#foreign + 1] = string.format('MERGED@%.0f', last) end
+  kept = foreign
+end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'g', ARGV[1])
 if #kept > 0 then redis.call('HSET', KEYS[1], 'h', table.concat(kept, ',')) end
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return 1
-"""
+""".replace("MERGED", MERGED)
 )
+# A full server lets a script go on that has written before. EXPIRE needs no room, and opens the door for the counter,
+# without which nothing could be voided; DEL does so in VOID. Both leave the server fuller by a few bytes only.
 COUNT = Script(
     _OURS
     + """
+redis.call('EXPIRE', KEYS[1], ARGV[4])
 if redis.call('HSETNX', KEYS[1], 'e', ARGV[1]) == 1 then redis.call('HSET', KEYS[1], 'n', 0, 'd', 0) end
 if ARGV[2] ~= '0' then redis.call('HINCRBY', KEYS[1], 'n', ARGV[2]) end
 if ARGV[3] ~= '0' then redis.call('HINCRBY', KEYS[1], 'd', ARGV[3]) end
@@ -80,17 +96,20 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 return redis.call('HMGET', KEYS[1], 'e', 'n', 'd')
 """
 )
-# ARGV: generation, field, token, milliseconds. A claim is "+<until> <token>", a notice "!<until> <token>".
+# ARGV: generation, field, token, milliseconds (0 only asks), those of the longest claim. A claim is
+# "+<until> <token>", a notice "!<until> <token>".
 CLAIM = Script(
     """
 if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 'gone' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local kind, ends, by = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '^(.)(%d+) ?(.*)$')
-if kind and not (kind == '+' and by == ARGV[3]) and tonumber(ends) > now and tonumber(ends) <= now + ARGV[4] then
+if kind and not (kind == '+' and by == ARGV[3]) and tonumber(ends) > now and tonumber(ends) <= now + ARGV[5] then
   return kind == '+' and 'taken' or 'alone'
 end
-redis.call('HSET', KEYS[1], ARGV[2], string.format('+%.0f %s', now + ARGV[4], ARGV[3]))
+if tonumber(ARGV[4]) > 0 then
+  redis.call('HSET', KEYS[1], ARGV[2], string.format('+%.0f %s', now + ARGV[4], ARGV[3]))
+end
 return 'mine'
 """
 )

@@ -12,7 +12,7 @@ import os
 from collections import deque
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiredis
 import redis
@@ -20,7 +20,20 @@ import redis
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.connection import AbstractConnection
+    from redis.connection import ConnectionPool
+
+
+class IdleConnectionError(redis.ConnectionError):
+    """The connection had answered before, and turned out to be closed: the next one is new, and a retry may help."""
+
+
+class Sent(NamedTuple):
+    """Commands under way, whose replies must be received."""
+
+    connection: Any
+    replies: int
+    was_used: bool
+    permits: SimpleQueue[None]
 
 
 class Wire:
@@ -31,13 +44,13 @@ class Wire:
     restarted, a sandbox thawed), so that the next try has a new one.
     """
 
-    def __init__(self, pool: redis.ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._begin()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._idle: deque[AbstractConnection] = deque()
+        self._idle: deque[Any] = deque()
         # One permit per connection: a thread too many waits for its turn. redis-py's pool would refuse it, and threads
         # of our own are no sign that the server is sick.
         self._permits: SimpleQueue[None] = SimpleQueue()
@@ -53,45 +66,77 @@ class Wire:
 
     def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send the commands in one round trip and return their replies in order; an error reply is one of them."""
+        return self.receive(self.send(commands))
+
+    def send(self, commands: Sequence[tuple[Any, ...]]) -> Sent:
+        """Send the commands; what is returned must be given to `receive`, whatever happens in between."""
         if self._pid != os.getpid():
             # A forked child must not write into its parent's connections, nor wait for its parent's threads.
             self._begin()
         permits = self._permits
         permits.get()
         try:
-            return self._exchange(commands)
-        finally:
+            connection = self._take()
+        except BaseException:
             permits.put(None)
-
-    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        connection = self._take()
-        try:
-            replies = _exchange(connection, commands)
-        except BaseException as error:
-            # What it was asked may still be answered: nobody may take that for the answer to a question of their own.
-            self._close(connection)
-            if isinstance(error, redis.ConnectionError):
-                while self._idle:
-                    with suppress(IndexError):
-                        self._close(self._idle.pop())
             raise
-        self._idle.append(connection)
+        sent = Sent(connection, len(commands), connection.has_answered, permits)
+        try:
+            connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
+        except BaseException as error:
+            raise self._failed(sent, error) from error
+        return sent
+
+    def receive(self, sent: Sent, ends: float = 0.0) -> list[Any]:
+        """Return the replies in order; `ends` (of the monotonic clock) is when somebody else's patience ends."""
+        connection = sent.connection
+        try:
+            if ends:
+                connection.hurry(ends)
+            replies = [_reply(connection) for _ in range(sent.replies)]
+        except BaseException as error:
+            raise self._failed(sent, error) from error
+        connection.answered()
+        if redis.exceptions.ReadOnlyError in map(type, replies):
+            # A master that is none any more: its name may by now lead to another server, which only asking again tells.
+            self._close(connection)
+            self._close_idle()
+        else:
+            self._idle.append(connection)
+        sent.permits.put(None)
         return replies
+
+    def abandon(self, sent: Sent) -> None:
+        """Give up commands under way, whose replies nobody wants any more."""
+        self._close(sent.connection)
+        sent.permits.put(None)
+
+    def _failed(self, sent: Sent, error: BaseException) -> BaseException:
+        # What it was asked may still be answered: nobody may take that for the answer to a question of their own.
+        self._close(sent.connection)
+        if isinstance(error, redis.ConnectionError):
+            self._close_idle()
+        sent.permits.put(None)
+        # Not its subclasses: a server that loads, or refuses the password, does so on any connection.
+        return IdleConnectionError(*error.args) if sent.was_used and type(error) is redis.ConnectionError else error
 
     def _close(self, connection: Any) -> None:
         connection.disconnect()
         self._pool.release(connection)
 
+    def _close_idle(self) -> None:
+        while self._idle:
+            with suppress(IndexError):
+                self._close(self._idle.pop())
+
     def _take(self) -> Any:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._pool.get_connection()
-
-
-def _exchange(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
-    return [_reply(connection) for _ in commands]
+        with suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if connection.is_fit():
+                    return connection
+                self._close(connection)
+        return self._pool.get_connection()
 
 
 def _reply(connection: Any) -> Any:

@@ -1,0 +1,56 @@
+"""From Stripe's answer to the entry that the tiers keep, or the decision that none may be kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stripe_cache.core.embedded import NotEmbeddableError, embedded_records
+from stripe_cache.core.entry import Entry
+from stripe_cache.core.freshness import jittered
+from stripe_cache.core.secrets_check import has_secret
+
+if TYPE_CHECKING:
+    from stripe_cache.core.answer import Response
+    from stripe_cache.core.plan import Plan
+
+KEPT_HEADERS = ("request-id", "stripe-version", "content-type", "date")
+"""The response headers an entry keeps: what support needs to find the original call, and what describes the body."""
+
+
+def of_absence(plan: Plan, seconds: float) -> Plan:
+    """Return the plan under which a 404 is stored.
+
+    Nothing says when an object comes into being, except our own writes, which void its record.
+    """
+    fresh = min(seconds, plan.lifetimes.fresh)
+    return replace(plan, lifetimes=replace(plan.lifetimes, fresh=fresh, stale=0.0))
+
+
+def entry_of(plan: Plan, response: Response, asked_at: float) -> Entry | None:
+    """Make the entry; None for a body that holds a secret, or whose objects cannot be told from each other.
+
+    `asked_at` is the wall clock before the call: what changed while Stripe answered is younger than the entry.
+    """
+    if has_secret(response.body):
+        return None
+    try:
+        embeds = embedded_records(json.loads(response.body), plan.key.record, plan.broad)
+    except (ValueError, AttributeError, RecursionError, NotEmbeddableError):
+        return None
+    lifetimes = plan.lifetimes
+    return Entry(
+        status=response.status,
+        headers=_kept(response),
+        body=response.body,
+        fetched_at=asked_at,
+        fresh_until=asked_at + jittered(lifetimes.fresh, plan.key.binding, asked_at),
+        stale_until=asked_at + lifetimes.fresh + lifetimes.stale,
+        embeds=embeds,
+    )
+
+
+def _kept(response: Response) -> tuple[tuple[str, str], ...]:
+    found = {name.lower(): str(value) for name, value in response.headers.items()}
+    return tuple((name, found[name]) for name in KEPT_HEADERS if found.get(name, "").isprintable() and name in found)

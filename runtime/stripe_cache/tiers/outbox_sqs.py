@@ -1,0 +1,53 @@
+"""The outbox as an SQS queue: its consumer (`handlers/invalidations.py`) replays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from stripe_cache.core.errors import TierError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stripe_cache.core.outbox import Missed
+
+CONNECT_SECONDS, READ_SECONDS = 0.1, 0.2
+"""A client's write waits for this, and only when a tier is sick; the breaker in front bounds how often. A message that
+SQS took without saying so in time is in the next place as well: told twice, which is harmless."""
+_RECORDS_PER_MESSAGE = 400
+"""At 500 characters a record that is 200 KB: under the 256 KB that every queue takes."""
+
+
+class SqsOutbox:
+    """Sends messages. Thread-safe: botocore clients are. `connect` makes the client on first use."""
+
+    tier = ""
+
+    def __init__(self, url: str, connect: Callable[[], Any] | None = None) -> None:
+        self._url = url
+        self._connect = connect or _connect
+        self._connected: Any = None
+
+    def put(self, missed: Missed) -> None:
+        """Send it, in several messages if it names many records; raises TierError."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        steps = range(0, max(1, len(missed.records)), _RECORDS_PER_MESSAGE)
+        parts = [replace(missed, records=missed.records[start : start + _RECORDS_PER_MESSAGE]) for start in steps]
+        try:
+            if self._connected is None:
+                self._connected = self._connect()
+            for part in parts:
+                self._connected.send_message(QueueUrl=self._url, MessageBody=json.dumps(part.message()))
+        except (ClientError, BotoCoreError) as error:
+            raise TierError(f"sqs: {type(error).__name__}: {error}") from error
+
+
+def _connect() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 1})
+    return boto3.session.Session().client("sqs", config=config)

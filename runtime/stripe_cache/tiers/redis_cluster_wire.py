@@ -1,0 +1,197 @@
+"""Commands to the nodes of a cluster that hold their keys, without what redis-py's cluster client does in trouble.
+
+That client sleeps a quarter of a second when the cluster is down, asks all nodes one after the other when one is dead,
+and sends again what a node did not answer. Here all nodes are asked at once under one deadline, nothing is sent twice,
+and the map of the slots is read again before the next command, from one node at a time. Only masters are ever asked:
+a replica may lag, and what it says about generations may be a lie.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from contextlib import suppress
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.crc import key_slot
+
+from stripe_cache.tiers.redis_wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from redis.connection import ConnectionPool
+
+    from stripe_cache.tiers.redis_wire import Sent
+
+Node = tuple[str, int]
+_SLOTS = 16384
+_MAP_SECONDS = 0.2
+"""Least time between two readings of the map while it is in doubt."""
+_SCRIPTS = frozenset({"EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO"})
+_LOST = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ClusterDownError)
+
+
+class ClusterWire:
+    """Sends commands of one key each. Thread-safe; also after a fork. Raises redis.RedisError.
+
+    `pool` makes the connections to one node; the address is the cluster's, of any node or of all.
+    """
+
+    def __init__(self, host: str, port: int, pool: Callable[[str, int], ConnectionPool]) -> None:
+        self._seed = (host, port)
+        self._pool = pool
+        self._wires: dict[Node, Wire] = {}
+        self._turn = itertools.count()
+        self._masters: list[Node | None] = []
+        self._known: list[Node] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._lock = Lock()
+        self._in_doubt = True
+        self._read_at = float("-inf")
+        self._lost: Node | None = None
+
+    def execute_command(self, *command: Any) -> Any:
+        """Send one command and return its reply; an error reply is raised."""
+        (reply,) = self.exchange([command])
+        if isinstance(reply, redis.ResponseError):
+            raise reply
+        return reply
+
+    def masters(self) -> list[Node]:
+        """Return the masters, in an order that stays while the cluster stays as it is."""
+        if self._in_doubt:
+            self._read_map()
+        return sorted({node for node in self._masters if node})
+
+    def ask(self, node: Node, *command: Any) -> Any:
+        """Send a command without a key to one master; an error reply is raised."""
+        return self._wire(node).execute_command(*command)
+
+    def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send the commands to their nodes at once, in no order between nodes; return the replies in order.
+
+        An error reply is one of the replies. A command that was sent to the wrong node was not executed there, and
+        goes to the right one; once.
+        """
+        if self._pid != os.getpid():
+            self._begin()
+        if self._in_doubt:
+            self._read_map()
+        places: dict[Node, list[int]] = {}
+        for index, command in enumerate(commands):
+            slot = _slot(command)
+            places.setdefault(self._masters[slot] or self._seed, []).append(index)
+        replies: list[Any] = [None] * len(commands)
+        self._ask(places, commands, replies)
+        self._follow(commands, replies)
+        return replies
+
+    def _follow(self, commands: Sequence[tuple[Any, ...]], replies: list[Any]) -> None:
+        """Send what was refused for its place to where it belongs."""
+        moved: dict[Node, list[int]] = {}
+        for index, reply in enumerate(replies):
+            if isinstance(reply, (redis.exceptions.MovedError, redis.exceptions.ClusterDownError)):
+                self._in_doubt = True
+            if not isinstance(reply, redis.exceptions.AskError):
+                continue
+            node = (reply.host or self._seed[0], int(reply.port))
+            if isinstance(reply, redis.exceptions.MovedError):
+                self._masters[reply.slot_id] = node
+                moved.setdefault(node, []).append(index)
+            else:
+                # The slot is on its way, and ASKING opens the door for the one command behind it.
+                replies[index] = self._wire(node).exchange([("ASKING",), commands[index]])[1]
+        if moved:
+            self._ask(moved, commands, replies)
+
+    def _ask(self, places: dict[Node, list[int]], commands: Sequence[tuple[Any, ...]], replies: list[Any]) -> None:
+        sent: list[tuple[Node, Sent]] = []
+        failure: redis.RedisError | None = None
+        # In the same order everywhere: a thread holds a connection to one node while it waits for another's.
+        for node in sorted(places):
+            try:
+                sent.append((node, self._wire(node).send([commands[index] for index in places[node]])))
+            except redis.RedisError as error:
+                failure = self._note(node, error)
+            except BaseException:
+                for other, one in sent:
+                    self._wire(other).abandon(one)
+                raise
+        ends = 0.0
+        for node, one in sent:
+            # All are received, also after a failure: a connection whose replies were not read is lost.
+            try:
+                answers = self._wire(node).receive(one, ends)
+            except redis.RedisError as error:
+                failure = self._note(node, error)
+                # Whoever has not answered by now has had as long as the one that did not answer at all.
+                ends = time.monotonic()
+                continue
+            for index, reply in zip(places[node], answers, strict=True):
+                replies[index] = reply
+        if failure is not None:
+            raise failure
+
+    def _note(self, node: Node, error: redis.RedisError) -> redis.RedisError:
+        if isinstance(error, _LOST):
+            self._in_doubt, self._lost = True, node
+        return error
+
+    def _wire(self, node: Node) -> Wire:
+        wire = self._wires.get(node)
+        if wire is None:
+            # Two threads may both make one; one of them stays.
+            wire = self._wires.setdefault(node, Wire(self._pool(*node)))
+        return wire
+
+    def _read_map(self) -> None:
+        with self._lock:
+            if not self._in_doubt or (self._masters and time.monotonic() - self._read_at < _MAP_SECONDS):
+                return
+            self._read_at = time.monotonic()
+            known = self._known
+            # Any node can tell; the one that has just failed is asked only when there is no other.
+            others = [node for node in (self._seed, *known) if node != self._lost] or [self._seed]
+            asked = others[next(self._turn) % len(others)]
+            try:
+                rows = self._wire(asked).execute_command("CLUSTER", "SLOTS")
+                self._masters, self._known = _read(rows, asked[0])
+            except redis.RedisError:
+                self._lost = asked
+                if not self._masters:
+                    raise
+                return
+            self._in_doubt, self._lost = False, None
+            for node in set(self._wires) - {*self._known, self._seed}:
+                with suppress(KeyError):
+                    del self._wires[node]
+
+
+def _read(rows: Iterable[Sequence[Any]], asked: str) -> tuple[list[Node | None], list[Node]]:
+    """Return the master of each slot, and all nodes, replicas too: where the one master is dead, they tell who is."""
+    masters: list[Node | None] = [None] * _SLOTS
+    known: dict[Node, None] = {}
+    for first, last, *nodes in rows:
+        named = [_node(fields, asked) for fields in nodes]
+        masters[int(first) : int(last) + 1] = named[:1] * (int(last) - int(first) + 1)
+        known |= dict.fromkeys(named)
+    return masters, list(known)
+
+
+def _node(fields: Sequence[Any], asked: str) -> Node:
+    # A node that does not know its own name leaves it out: it is the one that was asked.
+    host = (fields[0] or b"").decode()
+    return host if host not in {"", "?"} else asked, int(fields[1])
+
+
+def _slot(command: tuple[Any, ...]) -> int:
+    key = command[3] if command[0] in _SCRIPTS else command[1]
+    slot: int = key_slot(key.encode() if isinstance(key, str) else key)
+    return slot
