@@ -54,6 +54,8 @@ def _defaults(stage: Stage) -> dict[str, Any]:
         "events": True,
         "redis_timeout": 2.0,
         "dynamodb_timeout": 5.0,
+        # The fake has no limits here, and what is measured is the cache, not the waiting for a turn.
+        "rate_limits": None,
     }
 
 

@@ -8,6 +8,7 @@ prints means nothing.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -31,6 +32,8 @@ PACKAGE = """aws-sam-cli==1.170.0 \
   --hash=sha256:24ebaf5ecba38dc1758089968cb89ab61e124b84e92a344fc7a2771a47f4d0bf \
   --hash=sha256:5fbaadba4beada832ad6fba1edeb8a1b32bb7a8fcff28168e47f788064e4f878
 """
+# What AWS's managed runtimes bring along, and a zip therefore leaves out.
+MANAGED = ("awslambdaric", "boto3")
 INVOKE = "/2015-03-31/functions/function/invocations"
 START_SECONDS = 15
 
@@ -46,10 +49,10 @@ class FunctionError(Exception):
 class LambdaRuntime:
     """One sandbox of a function: started when entered, ended when left.
 
-    `code_dir` is an unpacked zip, `handler` is `module.function`. The interpreter is the one running this, so the zip
-    must be built for its version and processor. The environment holds `environment` and what Lambda itself would set,
-    and nothing of this process but PATH and HOME. A sandbox serves one invocation at a time, as Lambda's does; threads
-    wait for each other. What the function prints is in `output()`.
+    `code_dir` is an unpacked zip, `handler` is `module.function`. The zip must be built for the version of `python`, by
+    default the interpreter running this, and for this machine's processor. The environment holds `environment` and
+    what Lambda itself would set, and nothing of this process but PATH and HOME. A sandbox serves one invocation at a
+    time, as Lambda's does; threads wait for each other. What the function prints is in `output()`.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class LambdaRuntime:
         handler: str,
         environment: Mapping[str, str] | None = None,
         *,
+        python: Path | None = None,
         timeout_seconds: int = 30,
         memory_mb: int = 512,
     ) -> None:
         self._code_dir = code_dir
         self._handler = handler
         self._environment = dict(environment or {})
+        self._python = python or Path(sys.executable)
         self._timeout = timeout_seconds
         self._memory = memory_mb
         self._one_at_a_time = threading.Lock()
@@ -78,7 +83,7 @@ class LambdaRuntime:
             [
                 *(_emulator(), "--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"),
                 *("--runtime-api-address", f"127.0.0.1:{api_port}", "--log-level", "error"),
-                *(sys.executable, "-m", "awslambdaric", self._handler),
+                *(self._python, "-m", "awslambdaric", self._handler),
             ],
             cwd=self._code_dir,
             env=self._whole_environment(),
@@ -131,6 +136,9 @@ class LambdaRuntime:
             "AWS_DEFAULT_REGION": "us-east-1",
             "LAMBDA_TASK_ROOT": str(self._code_dir),
         }
+        if self._python != Path(sys.executable):
+            # Looked at after the task's own folder, as in Lambda.
+            lambdas["PYTHONPATH"] = str(managed_packages(self._python))
         return kept | lambdas | self._environment
 
     def _wait_until_listening(self) -> None:
@@ -145,6 +153,35 @@ class LambdaRuntime:
         told = self.output()
         self.__exit__()
         raise RuntimeError(f"the Lambda emulator did not start: {told}")
+
+
+def managed_packages(python: Path) -> Path:
+    """Return a folder with what a managed runtime has beside the zip, for an interpreter other than this one.
+
+    Installed the first time, in the versions that requirements-dev.txt pins.
+    """
+    version = subprocess.run(
+        [python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    folder = TOOL.parent / f"managed-{version}"
+    if not folder.is_dir():
+        TOOL.parent.mkdir(parents=True, exist_ok=True)
+        (TOOL.parent / ".gitignore").write_text("*\n")
+        # Processes that get here together each make their own; the first to finish wins.
+        with tempfile.TemporaryDirectory(dir=TOOL.parent) as made:
+            subprocess.run(
+                [
+                    *(Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--python", python),
+                    *("--target", Path(made) / "packages", "--constraint", ROOT / "requirements-dev.txt", *MANAGED),
+                ],
+                check=True,
+            )
+            with contextlib.suppress(OSError):
+                (Path(made) / "packages").rename(folder)
+    return folder
 
 
 def _emulator() -> Path:

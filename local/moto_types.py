@@ -95,6 +95,12 @@ def _queue_policy(request: Request) -> Made:
     return Made(request.name)
 
 
+def _oidc_provider(request: Request) -> Made:
+    wanted = {"Url": request.properties["Url"], "ClientIDList": request.properties["ClientIdList"]}
+    arn = request.client("iam").create_open_id_connect_provider(ThumbprintList=["0" * 40], **wanted)
+    return Made(arn["OpenIDConnectProviderArn"], {"Arn": arn["OpenIDConnectProviderArn"]})
+
+
 def _api(request: Request) -> Made:
     made = request.client("apigatewayv2").create_api(**request.given("Name", "ProtocolType"))
     return Made(made["ApiId"], {"ApiId": made["ApiId"], "ApiEndpoint": made["ApiEndpoint"]})
@@ -115,6 +121,15 @@ def _stage(request: Request) -> Made:
     return Made(request.client("apigatewayv2").create_stage(**wanted)["StageName"])
 
 
+def _event_invoke_config(request: Request) -> Made:
+    wanted = request.given("FunctionName", "MaximumRetryAttempts", "DestinationConfig")
+    # moto keeps the settings of a function as a whole.
+    request.client("lambda").put_function_event_invoke_config(
+        **wanted, MaximumEventAgeInSeconds=request.properties["MaximumEventAgeInSeconds"]
+    )
+    return Made(request.name)
+
+
 # By type: the service of moto that it belongs to, and what makes it.
 TYPES: dict[str, tuple[str, Callable[[Request], Made]]] = {
     "AWS::ApiGatewayV2::Api": ("apigatewayv2", _api),
@@ -126,6 +141,8 @@ TYPES: dict[str, tuple[str, Callable[[Request], Made]]] = {
     "AWS::ElastiCache::ServerlessCache": ("elasticache", _serverless_cache),
     "AWS::ElastiCache::User": ("elasticache", _user),
     "AWS::ElastiCache::UserGroup": ("elasticache", _user_group),
+    "AWS::IAM::OIDCProvider": ("iam", _oidc_provider),
+    "AWS::Lambda::EventInvokeConfig": ("lambda", _event_invoke_config),
     "AWS::SNS::TopicPolicy": ("sns", _topic_policy),
     "AWS::SQS::QueuePolicy": ("sqs", _queue_policy),
     "AWS::SecretsManager::Secret": ("secretsmanager", _secret),

@@ -43,11 +43,11 @@ def metrics_from(documents: Iterable[Mapping[str, Any]], since: float) -> Metric
 def cache_figures(metrics: Metrics) -> dict[str, Any]:
     """Return the hit ratio over object reads, and hits by tier and by object type."""
     types = sorted({value for dimension, value, _ in metrics if dimension == "object_type"})
-    hits, misses = int(metrics["", "", "Hit"]), int(metrics["", "", "Miss"])
+    hits, reads = _hits_and_reads(metrics, "", "")
     return {
-        "reads": hits + misses,
+        "reads": reads,
         "hits": hits,
-        "hit_ratio": ratio(hits, hits + misses),
+        "hit_ratio": ratio(hits, reads),
         "by_tier": {tier: int(metrics["tier", tier, "Hit"]) for tier in TIERS},
         "by_object_type": {name: _of_type(metrics, name) for name in types},
         "refused_fills": int(metrics["", "", "FillRefused"]),
@@ -57,8 +57,14 @@ def cache_figures(metrics: Metrics) -> dict[str, Any]:
 
 
 def _of_type(metrics: Metrics, name: str) -> dict[str, Any]:
-    hits, misses = int(metrics["object_type", name, "Hit"]), int(metrics["object_type", name, "Miss"])
-    return {"hits": hits, "reads": hits + misses, "hit_ratio": ratio(hits, hits + misses)}
+    hits, reads = _hits_and_reads(metrics, "object_type", name)
+    return {"hits": hits, "reads": reads, "hit_ratio": ratio(hits, reads)}
+
+
+def _hits_and_reads(metrics: Metrics, dimension: str, name: str) -> tuple[int, int]:
+    # What was served stale is answered by a tier as well, but is not counted as a hit.
+    hits, stale, misses = (int(metrics[dimension, name, one]) for one in ("Hit", "StaleServed", "Miss"))
+    return hits + stale, hits + stale + misses
 
 
 def half_figures(samples: Sequence[Sample], unserved: int) -> dict[str, Any]:

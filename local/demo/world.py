@@ -72,8 +72,8 @@ def function_environment(api_base: str, api_key: str, *, events: bool) -> dict[s
     }
 
 
-# The cache turned off by the environment: no shared tier, and a memory tier that holds nothing.
-CACHE_OFF = {"STRIPE_CACHE_MEMORY_MAX_BYTES": "0"}
+# The cache turned off by the environment: no shared tier, a memory tier that holds nothing, no limits kept.
+CACHE_OFF = {"STRIPE_CACHE_MEMORY_MAX_BYTES": "0", "STRIPE_CACHE_RATE_LIMITS": "off"}
 
 
 class World:
