@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from stripe_cache_cdk import RuntimeFunction, StripeCache, Topology
+from stripe_cache_cdk import Bundle, StripeCache, Topology
 
 
 class BillingStack(cdk.Stack):
@@ -13,11 +14,16 @@ class BillingStack(cdk.Stack):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
-        cache = StripeCache(self, "Cache", topology=Topology.PUBLIC_VALKEY)
-        # Any aws_lambda.Function whose package has stripe-cache in it will do. This one packs it for you.
-        function = RuntimeFunction(
-            self, "Billing", handler="billing.handler", sources=[Path(__file__).parent / "billing"]
+        function = lambda_.Function(
+            self,
+            "Billing",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            handler="billing.handler",
+            # Any package with stripe-cache in it will do. This one is your folder beside the library, with byte code.
+            code=Bundle(sources=(Path(__file__).parent / "billing",)).code(),
         )
+        cache = StripeCache(self, "Cache", topology=Topology.PUBLIC_VALKEY)
         cache.attach(function)
 
 

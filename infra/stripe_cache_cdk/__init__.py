@@ -15,14 +15,19 @@ from stripe_cache_cdk.config import (
     UsageCaps,
     stage_config,
 )
+from stripe_cache_cdk.constructs.bundling import Bundle
 from stripe_cache_cdk.constructs.dynamo_tier import DynamoTier
+from stripe_cache_cdk.constructs.entitlements_endpoint import EntitlementsEndpoint
 from stripe_cache_cdk.constructs.eventbridge_source import EventBridgeSource
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationConsumer, InvalidationQueue
 from stripe_cache_cdk.constructs.monitoring import Monitoring, Thresholds
 from stripe_cache_cdk.constructs.network import CacheNetwork
+from stripe_cache_cdk.constructs.purge import PurgeFunction
 from stripe_cache_cdk.constructs.reconciler import Reconciler
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
+from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQueue
 from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
 from stripe_cache_cdk.constructs.stripe_cache import StripeCache
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
@@ -31,9 +36,11 @@ from stripe_cache_cdk.errors import ConstructError, InfrastructureError, StageEr
 __all__ = [
     "STAGES",
     "Architecture",
+    "Bundle",
     "CacheNetwork",
     "ConstructError",
     "DynamoTier",
+    "EntitlementsEndpoint",
     "EventBridgeSource",
     "Events",
     "FunctionOptions",
@@ -43,10 +50,14 @@ __all__ = [
     "Monitoring",
     "Nat",
     "PeriodicInvocation",
+    "PurgeFunction",
     "Reconciler",
     "RedisKind",
     "RedisTier",
+    "RefreshConsumer",
+    "RefreshQueue",
     "RuntimeFunction",
+    "RuntimeOptions",
     "StageConfig",
     "StageError",
     "StripeCache",

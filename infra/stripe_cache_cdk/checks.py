@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 # A quarter of the VPC is one private subnet; below a /24 of those, Lambda's network interfaces run out first.
 SMALLEST_PREFIX = 22
 LARGEST_PREFIX = 16
+# RFC 1918, and the shared addresses of RFC 6598. In any other range, part of the internet would be out of reach.
+PRIVATE_RANGES = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 Choice = TypeVar("Choice", bound="StrEnum")
 
 
 def check_cidr(cidr: str) -> ipaddress.IPv4Network:
-    """Return the network, or raise StageError when it is malformed or too small for three availability zones."""
+    """Return the network; raise StageError when it is malformed, public, or too small for three availability zones."""
+    check_text("cidr", cidr)
     try:
         network = ipaddress.IPv4Network(cidr)
     except ValueError as error:
@@ -29,19 +32,37 @@ def check_cidr(cidr: str) -> ipaddress.IPv4Network:
             f"cidr={cidr!r}: a VPC here needs between /{LARGEST_PREFIX} and /{SMALLEST_PREFIX}: "
             f"smaller ones leave Lambda too few addresses"
         )
+    if not any(network.subnet_of(private) for private in PRIVATE_RANGES):
+        raise StageError(f"cidr={cidr!r} is public: use part of {', '.join(map(str, PRIVATE_RANGES))}")
     return network
+
+
+def check_text(field: str, value: object) -> None:
+    """Raise StageError for anything but text."""
+    if not isinstance(value, str):
+        raise StageError(f"{field}={value!r} is a {type(value).__name__}: give text")
+
+
+def check_flags(**flags: object) -> None:
+    """Raise StageError for anything but True and False: the text "false" would count as true."""
+    for field, value in flags.items():
+        if not isinstance(value, bool):
+            raise StageError(f"{field}={value!r}: give True or False")
 
 
 def check_match(field: str, value: str, pattern: str, remedy: str) -> None:
     """Raise StageError unless the whole value matches; `remedy` completes the sentence `give ...`."""
+    check_text(field, value)
     if not re.fullmatch(pattern, value):
         raise StageError(f"{field}={value!r}: give {remedy}")
 
 
-def check_range(field: str, value: int, low: int, high: int, unit: str) -> None:
-    """Raise StageError unless low <= value <= high."""
-    if not low <= value <= high:
-        raise StageError(f"{field}={value}: give {low} to {high} {unit}")
+def check_range(field: str, value: float, low: float, high: float, unit: str, *, whole: bool = True) -> None:
+    """Raise StageError unless low <= value <= high, in whole numbers unless said otherwise."""
+    # True is an int to Python, and no number of anything to anybody. What is no number compares to nothing.
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        raise StageError(f"{field}={value!r}: give {low} to {high} {unit}")
 
 
 def check_enum(field: str, value: str, choices: type[Choice]) -> Choice:

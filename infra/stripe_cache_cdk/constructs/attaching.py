@@ -5,21 +5,40 @@ All of it works after the function was made, because CDK writes the template las
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from stripe_cache_cdk.constructs.nag import acknowledge_finding
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.constructs.placement import (
+    HTTPS,
+    Place,
+    cfn_function,
+    has_endpoint,
+    open_way_out,
+    place_of,
+    variables_of,
+    warn_of_one_zone,
+)
+from stripe_cache_cdk.constructs.redis_tier import PORT, READER_PORT
+from stripe_cache_cdk.errors import ConstructError, check_has
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from constructs import Construct
+
     from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
+    from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
     from stripe_cache_cdk.constructs.redis_tier import RedisTier
+    from stripe_cache_cdk.constructs.refresh_queue import RefreshQueue
+    from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
 
 OLDEST_PYTHON = 11
 VPC_POLICY = "service-role/AWSLambdaVPCAccessExecutionRole"
+ATTACHED = "stripe-cache:attached"  # The type of the note on a function that says to which cache.
 
 
 class Attaches(Protocol):
@@ -29,15 +48,37 @@ class Attaches(Protocol):
     def invalidation_queue(self) -> InvalidationQueue:
         """The queue; raises ConstructError when the cache was made without events."""
 
-    def attach(self, function: lambda_.IFunction, *, read_only: bool = False, calls_stripe: bool = True) -> None:
+    @property
+    def watched(self) -> WatchList:
+        """What monitoring looks after: parts made for the cache add themselves."""
+
+    @property
+    def refresh_queue(self) -> RefreshQueue:
+        """Where refreshes are asked for; raises ConstructError when the cache was made without."""
+
+    @property
+    def refreshes_hot(self) -> bool:
+        """Whether who applies events asks for refreshes of what is read often."""
+
+    def attach(
+        self,
+        function: lambda_.IFunction,
+        *,
+        read_only: bool = False,
+        calls_stripe: bool = True,
+        settings: RuntimeOptions | None = None,
+        asks_refreshes: bool = True,
+        replays: bool = False,
+    ) -> None:
         """Let the function use the cache."""
 
     def grant_webhook_secret(self, function: lambda_.Function) -> None:
         """Let the function read the webhooks' signing secret, and tell it where that is."""
 
 
-def check_attachable(function: lambda_.IFunction) -> lambda_.Function:
+def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.Function:
     """Return the function, or raise ConstructError saying why the runtime could not work in it."""
+    check_has(cache, "function_arn", "an aws_lambda.Function", function=function or "nothing")
     if not isinstance(function, lambda_.Function) or not isinstance(function.node.default_child, lambda_.CfnFunction):
         raise ConstructError(
             function,
@@ -45,33 +86,82 @@ def check_attachable(function: lambda_.IFunction) -> lambda_.Function:
             "attach the aws_lambda.Function it comes from, where that is defined",
         )
     name = function.runtime.name
-    # What runs in an image only the image knows.
-    if name == lambda_.Runtime.FROM_IMAGE.name:
-        return function
-    if function.runtime.family is not lambda_.RuntimeFamily.PYTHON or _minor(name) < OLDEST_PYTHON:
+    # What runs in an image only the image knows. The processor does not matter: the function brings its own package.
+    if name != lambda_.Runtime.FROM_IMAGE.name and (
+        function.runtime.family is not lambda_.RuntimeFamily.PYTHON or _minor(name) < OLDEST_PYTHON
+    ):
         raise ConstructError(
             function,
             f"its runtime is {name}, and stripe-cache needs Python 3.{OLDEST_PYTHON}",
             "use Runtime.PYTHON_3_13",
         )
+    _check_neighbour(function, cache)
+    for note in function.node.metadata:
+        if note.type == ATTACHED:
+            theirs = "this cache already" if note.data == cache.node.path else f"the cache at {note.data}"
+            raise ConstructError(
+                function, f"it is attached to {theirs}", "attach each function once, and to one cache only"
+            )
     return function
 
 
-def place(function: lambda_.Function, tier: RedisTier, *, calls_stripe: bool) -> None:
-    """Put the function where it reaches a cache in a VPC, or raise ConstructError when it cannot from where it is."""
+def set_variables(function: lambda_.Function, variables: Mapping[str, str]) -> None:
+    """Add to the function's environment, or raise ConstructError when it says otherwise already."""
+    stack, present = cdk.Stack.of(function), variables_of(function)
+    for name, value in variables.items():
+        if name in present and present[name] != stack.resolve(value):
+            raise ConstructError(
+                function,
+                f"its environment has another {name} already ({present[name]!r})",
+                "leave it out where the function is made: attaching sets it, and takes settings= for what may differ",
+            )
+    for name, value in variables.items():
+        function.add_environment(name, value)
+
+
+def warn_of_fixed_role(function: lambda_.Function) -> None:
+    """Annotate a function whose role was imported as immutable, once it was granted something: that was in vain."""
+    role = function.role
+    if role and not isinstance(role, iam.Role) and not any(isinstance(part, iam.Policy) for part in role.node.children):
+        cdk.Annotations.of(function).add_warning_v2(
+            "stripe-cache:fixedRole",
+            "its role was imported as immutable, so attaching gives it no permissions: import it with mutable=True, or "
+            "grant the same where the role is made",
+        )
+
+
+def place(function: lambda_.Function, tier: RedisTier | None, *, calls_stripe: bool) -> None:
+    """Put the function where it reaches everything, or raise ConstructError when it cannot from where it is."""
+    network = tier.network if tier else None
+    if not function.is_bound_to_vpc:
+        if tier and network:
+            _move_in(function, tier)
+        return
+    where = place_of(function, network.vpc if network else None)
+    ports = [HTTPS]
+    if tier and network:
+        if where.unknown:
+            raise ConstructError(
+                function,
+                f"it is in another VPC than the cache at {tier.node.path} (subnets {list(where.unknown)})",
+                "put it into cache.network.vpc, leave its vpc out (attach() places it), or use topology public-valkey",
+            )
+    elif tier:
+        ports += [PORT, READER_PORT]
+    _check_way_out(function, where, calls_stripe=calls_stripe, public_cache=tier is not None and network is None)
+    warn_of_one_zone(function, where.subnets)
+    open_way_out(function, ports)
+    if tier:
+        tier.allow_from(function)
+
+
+def _move_in(function: lambda_.Function, tier: RedisTier) -> None:
     network = tier.network
     if network is None:
         return
-    resource = function.node.default_child
-    if not isinstance(resource, lambda_.CfnFunction):  # check_attachable has seen to it.
-        raise TypeError(function.node.path)
-    if function.is_bound_to_vpc:
-        _check_where(function, resource, tier, calls_stripe=calls_stripe)
-        tier.allow_from(function)
-        return
     if function.role is None:
         raise ConstructError(function, "it has no role to allow network interfaces", "give it a role of this app")
-    resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+    cfn_function(function).vpc_config = lambda_.CfnFunction.VpcConfigProperty(
         subnet_ids=[subnet.subnet_id for subnet in network.function_subnets],
         security_group_ids=[tier.client_group.security_group_id],
     )
@@ -83,31 +173,63 @@ def place(function: lambda_.Function, tier: RedisTier, *, calls_stripe: bool) ->
     )
 
 
-def _check_where(
-    function: lambda_.Function, resource: lambda_.CfnFunction, tier: RedisTier, *, calls_stripe: bool
-) -> None:
-    network = tier.network
-    if network is None:
+def _check_way_out(function: lambda_.Function, where: Place, *, calls_stripe: bool, public_cache: bool) -> None:
+    notes = cdk.Annotations.of(function)
+    if where.unknown:
+        notes.add_warning_v2(
+            "stripe-cache:unknownSubnets",
+            f"nothing in this app says where its subnets {', '.join(where.unknown)} lead: they must route to a NAT",
+        )
+    if where.vpc is None or not where.without_way_out:
         return
-    stack = cdk.Stack.of(function)
-    rendered: Any = stack.resolve(resource.vpc_config)
-    placed = rendered.get("subnetIds") or rendered.get("SubnetIds") or []
-    vpc = network.vpc
-    with_way_out = [stack.resolve(subnet.subnet_id) for subnet in vpc.private_subnets]
-    without = [stack.resolve(subnet.subnet_id) for subnet in (*vpc.isolated_subnets, *vpc.public_subnets)]
-    foreign = [subnet for subnet in placed if subnet not in with_way_out + without]
-    if foreign:
+    no_table = not has_endpoint(where.vpc, "dynamodb")
+    beyond = [*(["Stripe"] if calls_stripe else []), *(["the cache's public endpoint"] if public_cache else [])]
+    if beyond:
+        also = ", and there is no gateway endpoint for DynamoDB either" if no_table else ""
+        hint = "" if public_cache else ", or attach it with calls_stripe=False if it only voids"
         raise ConstructError(
             function,
-            f"it is in another VPC than the cache at {tier.node.path} (subnets {foreign})",
-            "put it into cache.network.vpc, leave its vpc out (attach() places it), or use topology public-valkey",
+            f"it is in subnets from which Lambda cannot reach {' and '.join(beyond)}{also}",
+            f"put it into private subnets with a NAT{hint}",
         )
-    if calls_stripe and any(subnet in without for subnet in placed):
-        raise ConstructError(
-            function,
-            "it is in subnets from which Lambda cannot reach Stripe",
-            "put it into private subnets with a NAT, or attach it with calls_stripe=False if it only voids",
+    if no_table:
+        problem = "it is in subnets without a way out, and the app has no gateway endpoint for DynamoDB in that VPC"
+        if where.vpc.node.default_child is not None:  # An imported VPC has no resource, and may have one all the same.
+            raise ConstructError(
+                function, problem, "vpc.add_gateway_endpoint(...) with GatewayVpcEndpointAwsService.DYNAMODB"
+            )
+        notes.add_warning_v2("stripe-cache:noGatewayEndpoint", f"{problem}: make sure that there is one")
+    if not has_endpoint(where.vpc, "sqs"):
+        notes.add_warning_v2(
+            "stripe-cache:noQueueEndpoint",
+            "it is in subnets without a way out and without an endpoint for SQS: what it cannot void at once, it "
+            "cannot queue either. Add an interface endpoint, or a NAT",
         )
+
+
+def _check_neighbour(function: lambda_.Function, cache: Construct) -> None:
+    theirs, ours = cdk.Stack.of(function), cdk.Stack.of(cache)
+    for what, apart in (
+        ("app", function.node.root is not cache.node.root),
+        ("stage of the app", cdk.Stage.of(function) is not cdk.Stage.of(cache)),
+    ):
+        if apart:
+            raise ConstructError(
+                function,
+                f"it is in another {what} than the cache at {cache.node.path}",
+                "attach it where the cache is made: a reference cannot lead from one to the other",
+            )
+    for what, mine, other in (("account", theirs.account, ours.account), ("region", theirs.region, ours.region)):
+        if mine != other:
+            raise ConstructError(
+                function,
+                f"its stack is in {what} {_said(mine)} and the cache at {cache.node.path} in {_said(other)}",
+                f"give both stacks the same {what} in env, or make a cache of its own there",
+            )
+
+
+def _said(value: str) -> str:
+    return "(none given)" if cdk.Token.is_unresolved(value) else value
 
 
 def _minor(runtime: str) -> int:

@@ -15,26 +15,26 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import aws_cdk as cdk
 import jsii
 from aws_cdk import aws_lambda as lambda_
 
-from stripe_cache_cdk.config import Architecture
-from stripe_cache_cdk.constructs.interpreters import find_python, find_uv
+from stripe_cache_cdk.config import DEFAULT_PYTHON, Architecture
+from stripe_cache_cdk.constructs.interpreters import find_python
+from stripe_cache_cdk.constructs.wheels import Wheels, locked, platform_of
 from stripe_cache_cdk.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-# Amazon Linux 2023, which Lambda's Python 3.12 and newer run on, has glibc 2.34: wheels for 2.28 run there.
-PLATFORMS = {
-    Architecture.ARM64: "aarch64-manylinux_2_28",
-    Architecture.X86_64: "x86_64-manylinux_2_28",
-}
+    from constructs import Construct
+
+Constructor = TypeVar("Constructor", bound="Callable[..., None]")
+
 # Changes whenever the same inputs are turned into other bytes, so that no synthesis picks up an older folder.
-FORMAT = "1"
+FORMAT = "2"
 # Where Lambda unpacks the zip: tracebacks and byte code name that place and not the machine that bundled.
 TASK_ROOT = "/var/task"
 # What installers write about the machine they ran on, or scripts that nothing in a Lambda starts.
@@ -51,28 +51,30 @@ def runtime_source() -> Path:
     raise InfrastructureError(f"the runtime's sources are not beside {package}: reinstall stripe-cache[cdk]")
 
 
-def runtime_requirements() -> Path:
-    """Return the lock file of what ships beside the runtime, from a checkout or this installed package."""
-    package = Path(__file__).resolve().parents[1]
-    for path in (package / "runtime-requirements.txt", package.parents[1] / "runtime" / "requirements.txt"):
-        if path.exists():
-            return path
-    raise InfrastructureError(f"the runtime's requirements are not in {package}: reinstall stripe-cache[cdk]")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """One zip's contents: the runtime, the locked requirements, and `sources`: folders copied to the zip's root."""
+    """One zip's contents: the runtime, the locked requirements, and `sources`: folders copied to the zip's root.
 
-    python: str = "3.13"
+    `extras` are those of the package stripe-cache that functions may need (`encryption`); `requirements`, a lock file
+    with hashes, replaces the runtime's own and must contain it.
+    """
+
+    python: str = DEFAULT_PYTHON
     architecture: Architecture = Architecture.ARM64
     requirements: Path | None = None
+    extras: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
 
     @property
-    def lock(self) -> Path:
-        """The requirements file, with hashes, that is installed."""
-        return self.requirements or runtime_requirements()
+    def wheels(self) -> Wheels:
+        """What is installed. Raises InfrastructureError for an unknown extra."""
+        locks = (self.requirements or locked(), *map(locked, sorted(set(self.extras))))
+        return Wheels(python=self.python, architecture=self.architecture, locks=locks)
+
+    @property
+    def seals(self) -> bool:
+        """Whether what sealing entries with a KMS key needs is among it."""
+        return any("cryptography==" in lock.read_text(encoding="utf-8") for lock in self.wheels.locks)
 
     @property
     def compiles(self) -> bool:
@@ -81,15 +83,17 @@ class Bundle:
 
     def digest(self) -> str:
         """Return 64 hexadecimal digits that name these contents."""
-        told = hashlib.sha256(f"{FORMAT} {self.python} {self.architecture} {self.compiles}".encode())
-        told.update(self.lock.read_bytes())
+        platform = platform_of(self.python, self.architecture)
+        told = hashlib.sha256(f"{FORMAT} {self.python} {platform} {self.compiles}".encode())
+        for lock in self.wheels.locks:
+            told.update(lock.read_bytes())
         for root in (runtime_source(), *self.sources):
             told.update(_folder_digest(root).encode())
         return told.hexdigest()
 
     def build(self, output: Path) -> None:
         """Fill the folder. Raises InfrastructureError when a requirement cannot be installed."""
-        self._install(output)
+        self.wheels.install(output)
         shutil.copytree(runtime_source(), output / "stripe_cache", ignore=IGNORED, dirs_exist_ok=True)
         for folder in self.sources:
             shutil.copytree(folder, output, ignore=IGNORED, dirs_exist_ok=True)
@@ -108,22 +112,29 @@ class Bundle:
             bundling=cdk.BundlingOptions(image=cdk.DockerImage.from_registry("unused"), local=_LocalBundling(self)),
         )
 
-    def _install(self, output: Path) -> None:
-        command: list[str | Path] = [
-            *(find_uv(), "pip", "install", "--quiet", "--no-config", "--require-hashes", "--only-binary", ":all:"),
-            *("--python-platform", PLATFORMS[self.architecture], "--python-version", self.python),
-            *("--no-compile-bytecode", "--link-mode", "copy", "--target", output, "--requirement", self.lock),
-        ]
-        # The cache of uv answers without the network; only what it lacks is asked for.
-        offline = subprocess.run([*command, "--offline"], capture_output=True, text=True, check=False)
-        if offline.returncode == 0:
-            return
-        online = subprocess.run(command, capture_output=True, text=True, check=False)
-        if online.returncode != 0:
-            raise InfrastructureError(
-                f"{self.lock} for Python {self.python} on {self.architecture} could not be installed: "
-                f"{online.stderr.strip()}: every line needs a wheel for that platform, in uv's cache or from the index"
-            )
+
+_failed: list[InfrastructureError] = []
+
+
+def explains_bundling(make: Constructor) -> Constructor:
+    """Wrap the constructor of a function: what stops its bundling is raised as what it is, with the function's path.
+
+    CDK bundles in the middle of that constructor and calls back for it, and an error that crosses the border between
+    the two languages arrives as a traceback of both.
+    """
+
+    @functools.wraps(make)
+    def wrapper(self: Any, scope: Construct, construct_id: str, **options: Any) -> None:
+        _failed.clear()
+        try:
+            make(self, scope, construct_id, **options)
+        except RuntimeError:
+            if not _failed:
+                raise
+            error = _failed.pop()
+            raise InfrastructureError(f"{scope.node.path}/{construct_id}: {error}") from None
+
+    return cast("Constructor", wrapper)
 
 
 @jsii.implements(cdk.ILocalBundling)
@@ -135,7 +146,11 @@ class _LocalBundling:
 
     def try_bundle(self, output_dir: str, *_args: Any, **_kwargs: Any) -> bool:
         """Fill the folder that CDK made; never falls back to Docker."""
-        self._bundle.build(Path(output_dir))
+        try:
+            self._bundle.build(Path(output_dir))
+        except InfrastructureError as error:
+            _failed.append(error)
+            raise
         return True
 
 

@@ -16,7 +16,14 @@ PARTITION_KEY = "pk"
 EXPIRY = "exp"
 READ_ACTIONS = ("dynamodb:GetItem", "dynamodb:BatchGetItem")
 WRITE_ACTIONS = ("dynamodb:UpdateItem",)
-PURGE_ACTIONS = ("dynamodb:Scan", "dynamodb:DeleteItem")
+# A purge reads by scanning and by key, voids by the tier's own update, and deletes what bears the id in its name.
+PURGE_ACTIONS = ("dynamodb:Scan", "dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
+# What DynamoDB asks KMS in the caller's name, spelled out: a wildcard would grant what AWS adds tomorrow.
+KEY_READ_ACTIONS = ("kms:Decrypt", "kms:DescribeKey")
+KEY_WRITE_ACTIONS = (
+    *("kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
+    *("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"),
+)
 
 
 class DynamoTier(Construct):
@@ -64,8 +71,8 @@ class DynamoTier(Construct):
         self._grant(grantee, READ_ACTIONS if read_only else (*READ_ACTIONS, *WRITE_ACTIONS))
 
     def grant_purge(self, grantee: iam.IGrantable) -> None:
-        """Allow emptying the table, which reads all of it: for an operator's role, never for a function."""
-        self._grant(grantee, (*READ_ACTIONS, *PURGE_ACTIONS))
+        """Allow finding and erasing what is about somebody, which reads all of the table: for PurgeFunction's role."""
+        self._grant(grantee, PURGE_ACTIONS)
 
     def _encrypt_with(self, key: kms.IKey) -> None:
         # TableV2 takes a key only in a stack whose region is known at synthesis; the template needs no such thing.
@@ -79,4 +86,5 @@ class DynamoTier(Construct):
         # An own statement on the table alone: the grants of TableV2 add its indexes, of which there are none.
         iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.table.table_arn])
         if self._key:
-            self._key.grant_encrypt_decrypt(grantee)
+            writes = not set(actions) <= set(READ_ACTIONS)
+            self._key.grant(grantee, *KEY_READ_ACTIONS, *(KEY_WRITE_ACTIONS if writes else ()))

@@ -9,36 +9,55 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
-from stripe_cache_cdk.constructs.invalidation_queue import dead_letter_queue
+from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
+from stripe_cache_cdk.constructs.key_access import encrypt_queue, let_events_use
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
-    from stripe_cache_cdk.constructs.invalidation_queue import InvalidationConsumer
+    from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
 
 PARTNER = "aws.partner/stripe.com"
 
 
 class EventBridgeSource(Construct):
-    """A rule that hands every event of Stripe's bus to the consumer; what fails for a day goes to `dead_letters`.
+    """A rule that puts every event of Stripe's bus into the queue of invalidations, whose consumer applies them.
+
+    The queue and not the function, because EventBridge calls functions asynchronously: what then fails three times in
+    six hours is lost, while the queue hands it out again for as long as it is kept. What EventBridge cannot even
+    deliver within a day goes to `dead_letters`, under the same key as the queue. Of EventBridge, only this
+    rule may send to the queue.
 
     `bus_name` is the partner bus (`aws.partner/stripe.com/ed_...`) that exists once the event source was associated in
-    the account. The bus authenticates Stripe: no signing secret is involved.
+    the account. The bus authenticates Stripe: no signing secret is involved. `queue` needs an InvalidationConsumer,
+    which WebhookEndpoint brings along, and must be of the same stack: its policy names the rule, and the rule names it.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, bus_name: str, consumer: InvalidationConsumer) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, bus_name: str, queue: InvalidationQueue) -> None:
         super().__init__(scope, construct_id)
         if not cdk.Token.is_unresolved(bus_name) and not bus_name.startswith(f"{PARTNER}/"):
             raise ConstructError(self, f"bus_name={bus_name!r} is not Stripe's", f"pass {PARTNER}/ed_...")
+        here, there = cdk.Stack.of(self).node.path, cdk.Stack.of(queue).node.path
+        if here != there:
+            raise ConstructError(
+                self,
+                f"its queue is in stack {there} and it in {here}, and each names the other",
+                f"make it in {there}, where the queue is; the consumer may be anywhere",
+            )
+        self.bus_name = bus_name
         self.dead_letters = dead_letter_queue(self, "DeadLetters")
+        if queue.encryption_key:
+            # Both hold events, and EventBridge sends to both.
+            encrypt_queue(self.dead_letters, queue.encryption_key)
+            let_events_use(queue.encryption_key)
         self.rule = events.Rule(
             self,
             "Rule",
-            description="Events of Stripe's partner bus to the consumer of invalidations",
+            description="Events of Stripe's partner bus to the queue of invalidations",
             event_bus=events.EventBus.from_event_bus_name(self, "Bus", bus_name),
             event_pattern=events.EventPattern(source=events.Match.prefix(PARTNER)),
             targets=[
-                targets.LambdaFunction(
-                    consumer.function.invoked,
+                targets.SqsQueue(
+                    queue.queue,
                     dead_letter_queue=self.dead_letters,
                     retry_attempts=185,
                     max_event_age=cdk.Duration.hours(24),

@@ -39,6 +39,23 @@ def find_uv() -> Path:
     return Path(on_path)
 
 
+def install_python(version: str) -> str:
+    """Have uv download an interpreter of this version where none is found; return what to tell of it, or nothing.
+
+    Not having one is no failure: zips are then bundled without byte code, and synthesis says so.
+    """
+    if find_python(version) is not None:
+        return ""
+    fetched = subprocess.run(
+        [find_uv(), "python", "install", "--quiet", "--no-bin", version], capture_output=True, text=True, check=False
+    )
+    find_python.cache_clear()
+    if find_python(version) is not None:
+        return f"installed Python {version} among those that uv manages, to compile byte code with"
+    told = " ".join(fetched.stderr.split())
+    return f"no Python {version} here and uv could not fetch one, so zips will have no byte code: {told}"
+
+
 def _candidates(version: str) -> Iterator[Path]:
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         yield Path(sys.executable)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
-from aws_cdk import aws_lambda_event_sources as event_sources
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stripe_cache_cdk.constructs.nag import acknowledge
+from stripe_cache_cdk.constructs.dead_letters import KEPT, dead_letter_queue
+from stripe_cache_cdk.constructs.key_access import encrypt_queue
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.constructs.work_queue import feed, work_queue
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
+
     from stripe_cache_cdk.constructs.attaching import Attaches
 
 CONSUMER_TIMEOUT = cdk.Duration.seconds(30)
@@ -23,22 +25,30 @@ BATCH = 10
 class InvalidationQueue(Construct):
     """An encrypted queue, and a second one for what failed ten times in a row; both keep messages 14 days.
 
-    A message names records to void. Until it is processed, the tier that could not be told may serve the old answer.
+    A message names records to void and the tiers that missed them, or is an event as EventBridge delivers it; every
+    function that changes the cache may send one. Until it is processed, the tier that could not be told may serve the
+    old answer.
     """
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        encryption_key: kms.IKey | None = None,
+        removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
+    ) -> None:
         super().__init__(scope, construct_id)
+        self.encryption_key = encryption_key
+        """The key in place of SQS's own, if one was given; whoever sends needs it too."""
         self.dead_letters = dead_letter_queue(self, "DeadLetters")
-        self.queue = sqs.Queue(
-            self,
-            "Queue",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),
-            # Lambda needs six times the timeout of the consumer, or a slow batch is handed out twice.
-            visibility_timeout=cdk.Duration.seconds(6 * CONSUMER_TIMEOUT.to_seconds()),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=RECEIVES),
+        self.queue = work_queue(
+            self, dead_letters=self.dead_letters, kept=KEPT, receives=RECEIVES, consumer_timeout=CONSUMER_TIMEOUT
         )
+        for queue in (self.queue, self.dead_letters):
+            queue.apply_removal_policy(removal_policy)
+            if encryption_key:
+                encrypt_queue(queue, encryption_key)
 
 
 class InvalidationConsumer(Construct):
@@ -58,36 +68,12 @@ class InvalidationConsumer(Construct):
             self,
             "Function",
             handler=HANDLERS["invalidations"],
-            description="Applies invalidations that were queued, and Stripe events from EventBridge",
+            description="Applies queued invalidations, and Stripe events that EventBridge put into the same queue",
             timeout=CONSUMER_TIMEOUT,
             options=options,
             reserved_concurrency=reserved_concurrency,
+            vital=True,
         )
         cache.attach(self.function, calls_stripe=False)
-        acknowledge(
-            self.function,
-            Serverless_LambdaEventSourceMappingDestination="The queue redrives to its dead letters.",
-        )
-        self.function.invoked.add_event_source(
-            event_sources.SqsEventSource(
-                cache.invalidation_queue.queue,
-                batch_size=BATCH,
-                report_batch_item_failures=True,
-                # Few at a time: when a tier is down, many consumers would only fail faster.
-                max_concurrency=5,
-            )
-        )
-
-
-def dead_letter_queue(scope: Construct, construct_id: str) -> sqs.Queue:
-    """Return a queue for messages that failed elsewhere: encrypted, over TLS only, kept 14 days."""
-    queue = sqs.Queue(
-        scope,
-        construct_id,
-        encryption=sqs.QueueEncryption.SQS_MANAGED,
-        enforce_ssl=True,
-        retention_period=cdk.Duration.days(14),
-    )
-    last = "This is the queue that others give up to."
-    acknowledge(queue, AwsSolutions_SQS3=last, Serverless_SQSRedrivePolicy=last)
-    return queue
+        # Few at a time: when a tier is down, many consumers would only fail faster.
+        feed(self.function, cache.invalidation_queue.queue, batch=BATCH, most_at_once=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -9,15 +10,22 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stripe_cache_cdk.checks import check_cidr
-from stripe_cache_cdk.config import Nat
+from stripe_cache_cdk.checks import check_cidr, check_enum, check_match, check_range
+from stripe_cache_cdk.config import Nat, Topology
+from stripe_cache_cdk.constructs.key_access import let_logs_use
 from stripe_cache_cdk.constructs.nag import acknowledge
-from stripe_cache_cdk.errors import ConstructError, StageError
+from stripe_cache_cdk.constructs.placement import zones_of
+from stripe_cache_cdk.errors import ConstructError, check_has, naming
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-LARGEST_VPC_AZS = 3
+    from aws_cdk import aws_kms as kms
+
+DEFAULT_CIDR = "10.20.0.0/20"
+FEWEST_ZONES = 2
+# Most accounts see two zones there; asking the account would make synthesis depend on it.
+REGIONS_OF_TWO_ZONES = ("us-west-1",)
 PUBLIC_PREFIX = 28  # NAT gateways only.
 ISOLATED_PREFIX = 27  # The cache's endpoints only.
 
@@ -25,11 +33,18 @@ ISOLATED_PREFIX = 27  # The cache's endpoints only.
 class CacheNetwork(Construct):
     """A VPC of 2 or 3 availability zones, or the parts of one you have.
 
-    `cidr` is the VPC's range, /16 to /22. `nat` says how private subnets reach the internet: gateways (`nat_gateways`
-    of them, 0 for one per zone), t4g.nano instances, or not at all; the default is gateways. `vpc` takes an existing
-    VPC instead of all that. `interface_endpoints` are services such as `secretsmanager`, each about 7.30 USD a month
-    and zone. DynamoDB and S3 are always reached through gateway endpoints, which are free. Nothing here admits traffic
-    from the internet.
+    `cidr` is the VPC's range (default 10.20.0.0/20), private and /16 to /22; `azs` the number of zones (default 2).
+    `nat` says how private subnets reach the internet: gateways (default; `nat_gateways` of them, 0 for one per zone),
+    t4g.nano instances, or not at all. Instances start from `nat_image`; the default is Amazon's newest at the time of
+    each deployment, which replaces them when there is a newer one.
+
+    `vpc` takes an existing VPC instead of all that; nothing is added to it unless asked for. `gateway_endpoints` to
+    DynamoDB and S3, which are free, are therefore made in a new VPC only: a second one on the same route tables fails
+    to deploy. Pass True for an existing VPC that has none, or its functions pay for NAT on every call of the table.
+    `interface_endpoints` are services such as `secretsmanager`, each about 7.30 USD a month and zone. `flow_logs`
+    record what was rejected in a new VPC, encrypted with `encryption_key` where given. Nothing here admits traffic from
+    the internet. In a stack whose account and region are given, CDK looks its zones up as for any new VPC, and keeps
+    them in cdk.context.json; a stack that overrides `availability_zones`, as StageStack does, asks nobody.
     """
 
     def __init__(
@@ -38,29 +53,48 @@ class CacheNetwork(Construct):
         construct_id: str,
         *,
         vpc: ec2.IVpc | None = None,
-        cidr: str = "10.20.0.0/20",
-        azs: int = 2,
-        nat: Nat = Nat.GATEWAY,
-        nat_gateways: int = 0,
+        cidr: str | None = None,
+        azs: int | None = None,
+        nat: Nat | None = None,
+        nat_gateways: int | None = None,
+        nat_image: ec2.IMachineImage | None = None,
+        gateway_endpoints: bool | None = None,
         interface_endpoints: Sequence[str] = (),
         flow_logs: bool = True,
         log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
+        encryption_key: kms.IKey | None = None,
+        removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.can_reach_stripe = vpc is not None or nat is not Nat.NONE
+        check_has(self, "private_subnets", "a VPC such as ec2.Vpc.from_lookup(...)", vpc=vpc)
+        of_new = {"cidr": cidr, "azs": azs, "nat": nat, "nat_gateways": nat_gateways, "nat_image": nat_image}
         if vpc is None:
-            self.vpc: ec2.IVpc = self._make_vpc(cidr, azs, nat, nat_gateways)
-            free = ec2.GatewayVpcEndpointAwsService
-            for name, gateway in (("DynamoDb", free.DYNAMODB), ("S3", free.S3)):
-                self.vpc.add_gateway_endpoint(f"{name}Endpoint", service=gateway)
-            if flow_logs:
-                self._log_flows(log_retention)
+            with naming(self):
+                way_out = check_enum("nat", nat or Nat.GATEWAY, Nat)
+                check_cidr(DEFAULT_CIDR if cidr is None else cidr)
+                zones = FEWEST_ZONES if azs is None else azs
+                check_range("azs", zones, FEWEST_ZONES, 3, "availability zones")
+                check_range("nat_gateways", nat_gateways or 0, 0, zones, "(0 means one per availability zone)")
+            self.can_reach_stripe = way_out is not Nat.NONE
+            self.vpc: ec2.IVpc = self._make_vpc(
+                DEFAULT_CIDR if cidr is None else cidr, zones, way_out, nat_gateways or 0, nat_image
+            )
             self.function_subnets = self.vpc.select_subnets(subnet_group_name="Private").subnets
             self.cache_subnets = self.vpc.select_subnets(subnet_group_name="Isolated").subnets
+            if flow_logs:
+                self._log_flows(log_retention, encryption_key, removal_policy)
         else:
-            self.vpc = vpc
+            given = [name for name, value in of_new.items() if value is not None]
+            if given:
+                raise ConstructError(
+                    self, f"{', '.join(given)} with vpc: that VPC is as it is", "pass one or the other"
+                )
+            self.vpc, self.can_reach_stripe = vpc, True
             self.function_subnets = self._private_subnets()
             self.cache_subnets = vpc.isolated_subnets or self.function_subnets
+            self._check_zones()
+        if gateway_endpoints or (gateway_endpoints is None and vpc is None):
+            self._add_gateway_endpoints()
         for service in interface_endpoints:
             self._add_interface_endpoint(service)
 
@@ -70,17 +104,15 @@ class CacheNetwork(Construct):
             self, construct_id, vpc=self.vpc, description=description, allow_all_outbound=open_outbound
         )
 
-    def _make_vpc(self, cidr: str, azs: int, nat: Nat, nat_gateways: int) -> ec2.Vpc:
-        try:
-            network = check_cidr(cidr)
-        except StageError as error:
-            raise ConstructError(self, str(error), "pass another cidr") from error
-        if not 1 < azs <= LARGEST_VPC_AZS:
-            raise ConstructError(
-                self, f"azs={azs} is neither 2 nor 3", "a cache needs two zones and gains none from four"
-            )
-        if not 0 <= nat_gateways <= azs:
-            raise ConstructError(self, f"nat_gateways={nat_gateways} of {azs} zones", f"pass 0 (one each) to {azs}")
+    def _make_vpc(
+        self, cidr: str, azs: int, nat: Nat, nat_gateways: int, nat_image: ec2.IMachineImage | None
+    ) -> ec2.Vpc:
+        network = check_cidr(cidr)
+        region = cdk.Stack.of(self).region
+        if azs > FEWEST_ZONES and region in REGIONS_OF_TWO_ZONES:
+            raise ConstructError(self, f"azs={azs}: region {region} has two zones for most accounts", "pass azs=2")
+        if nat_image and nat is not Nat.INSTANCE:
+            raise ConstructError(self, f"nat_image: nat={nat} starts no instance", "pass nat=Nat.INSTANCE")
         private = ec2.SubnetType.PRIVATE_WITH_EGRESS if nat is not Nat.NONE else ec2.SubnetType.PRIVATE_ISOLATED
         subnets = [
             # Largest first: each block then starts where its size allows, with no gaps between.
@@ -100,7 +132,8 @@ class CacheNetwork(Construct):
             )
         instances = ec2.NatProvider.instance_v2(
             instance_type=ec2.InstanceType("t4g.nano"),
-            machine_image=ec2.MachineImage.latest_amazon_linux2023(cpu_type=ec2.AmazonLinuxCpuType.ARM_64),
+            # Found by CloudFormation through a public parameter: synthesis asks nobody.
+            machine_image=nat_image or ec2.MachineImage.latest_amazon_linux2023(cpu_type=ec2.AmazonLinuxCpuType.ARM_64),
             default_allowed_traffic=ec2.NatTrafficDirection.OUTBOUND_ONLY,
             associate_public_ip_address=True,
         )
@@ -132,13 +165,31 @@ class CacheNetwork(Construct):
             )
         return made
 
-    def _log_flows(self, retention: logs.RetentionDays) -> None:
-        group = logs.LogGroup(self, "FlowLogs", retention=retention, removal_policy=cdk.RemovalPolicy.DESTROY)
+    def _log_flows(
+        self, retention: logs.RetentionDays, key: kms.IKey | None, removal_policy: cdk.RemovalPolicy
+    ) -> None:
+        group = logs.LogGroup(self, "FlowLogs", retention=retention, encryption_key=key, removal_policy=removal_policy)
+        if key:
+            let_logs_use(key, group)
         self.vpc.add_flow_log(
             "Flows",
             destination=ec2.FlowLogDestination.to_cloud_watch_logs(group),
             traffic_type=ec2.FlowLogTrafficType.REJECT,
         )
+
+    def _scope_of_endpoints(self) -> Construct:
+        # An existing VPC may be shared with other stacks: what is added to it belongs to this construct.
+        return self.vpc if isinstance(self.vpc, ec2.Vpc) and self.vpc.node.scope is self else self
+
+    def _check_zones(self) -> None:
+        for purpose, subnets in (("functions", self.function_subnets), ("the cache", self.cache_subnets)):
+            zones = zones_of(subnets)
+            if len(subnets) < FEWEST_ZONES or (zones is not None and len(zones) < FEWEST_ZONES):
+                raise ConstructError(
+                    self,
+                    f"the VPC's subnets for {purpose} lie in one availability zone, and a cache spans two",
+                    "pass a VPC with private subnets in two zones, or use topology public-valkey or dynamodb-only",
+                )
 
     def _private_subnets(self) -> list[ec2.ISubnet]:
         if self.vpc.private_subnets:
@@ -149,10 +200,54 @@ class CacheNetwork(Construct):
             "pass a VPC whose private subnets route to a NAT, or use topology public-valkey or dynamodb-only",
         )
 
+    def _add_gateway_endpoints(self) -> None:
+        free = ec2.GatewayVpcEndpointAwsService
+        for name, service in (("DynamoDb", free.DYNAMODB), ("S3", free.S3)):
+            with self._said_by_cdk("private_subnet_route_table_ids", "gateway_endpoints"):
+                ec2.GatewayVpcEndpoint(self._scope_of_endpoints(), f"{name}Endpoint", vpc=self.vpc, service=service)
+
     def _add_interface_endpoint(self, service: str) -> None:
-        self.vpc.add_interface_endpoint(
-            f"{service.title().replace('-', '').replace('.', '')}Endpoint",
-            service=ec2.InterfaceVpcEndpointAwsService(service),
-            subnets=ec2.SubnetSelection(subnets=list(self.function_subnets)),
-            private_dns_enabled=True,
+        with naming(self):
+            check_match("interface_endpoints", service, r"[a-z][a-z0-9.-]*", "services such as secretsmanager or sqs")
+        # Their private names resolve for the whole VPC, so only one of each can exist in it.
+        with self._said_by_cdk("vpc_cidr_block", "interface_endpoints"):
+            endpoint = ec2.InterfaceVpcEndpoint(
+                self._scope_of_endpoints(),
+                f"{service.title().replace('-', '').replace('.', '')}Endpoint",
+                vpc=self.vpc,
+                service=ec2.InterfaceVpcEndpointAwsService(service),
+                subnets=ec2.SubnetSelection(subnets=list(self.function_subnets)),
+                private_dns_enabled=True,
+            )
+        acknowledge(endpoint, AwsSolutions_EC23="It admits the VPC's own range, which is known at deployment only.")
+
+    @contextmanager
+    def _said_by_cdk(self, attribute: str, prop: str) -> Iterator[None]:
+        """Turn CDK's refusal of a VPC that was imported without an attribute into an error of ours."""
+        try:
+            yield
+        except RuntimeError as error:
+            said = str(error).partition("\n")[0]
+            raise ConstructError(
+                self, f"the VPC cannot take the endpoints ({said})", f"import it with {attribute}, or leave {prop} out"
+            ) from error
+
+
+def network_for(
+    scope: Construct, topology: Topology, network: CacheNetwork | None, vpc: ec2.IVpc | None
+) -> CacheNetwork | None:
+    """Return the network of a cache in this topology, made if none was given; raises ConstructError if it cannot be."""
+    if topology is not Topology.VPC_VALKEY:
+        if network or vpc:
+            raise ConstructError(scope, f"topology {topology} uses no VPC", "use vpc-valkey, or pass none")
+        return None
+    if network and vpc:
+        raise ConstructError(scope, "both network and vpc were given", "pass one of them")
+    network = network or CacheNetwork(scope, "Network", vpc=vpc)
+    if not network.can_reach_stripe:
+        raise ConstructError(
+            scope,
+            f"functions in {network.node.path} cannot reach Stripe, which has IPv4 addresses only",
+            "make the network with nat=gateway or nat=instance",
         )
+    return network

@@ -9,6 +9,7 @@ from constructs import Construct
 
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
+from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +18,20 @@ if TYPE_CHECKING:
 
 TIMEOUT = cdk.Duration.minutes(2)
 """Ten requests to Stripe and the invalidations they lead to; a sweep stops by itself before."""
+RAREST = cdk.Duration.days(1)
+"""What an alarm can still watch: it looks back a week at most, and must see several sweeps."""
 
 
 class Reconciler(Construct):
     """Sweeps Stripe's list of events every `every` (15 minutes unless given) and voids what webhooks missed.
 
-    A sweep costs at least one read of Stripe's: every 15 minutes is 3,000 a month, of the 10,000 a quiet account has.
-    `accounts` are connected accounts to sweep besides the operator's own; `calls` is the most requests per account and
-    sweep. Never two sweeps at once: they would do the same work twice.
+    Each sweep begins by telling tiers what they missed while they were away, from the outbox in the table: until then
+    Redis may serve the old answer, so `every` bounds that as well. Only this function and a purge may list the keys of
+    Redis, which it does when an outbox overflowed.
+
+    `every` is one minute to one day. A sweep costs at least one read of Stripe's: every 15 minutes is 3,000 a month, of
+    the 10,000 a quiet account has. `accounts` are connected accounts to sweep besides the operator's own; `calls` is
+    the most requests per account and sweep. Two sweeps at once would do the same work twice, and harm nothing else.
     """
 
     def __init__(
@@ -39,6 +46,17 @@ class Reconciler(Construct):
         options: FunctionOptions | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
+        every = every or cdk.Duration.minutes(15)
+        if isinstance(accounts, str):
+            raise ConstructError(self, f"accounts={accounts!r} is one text", "pass a list: ['acct_...']")
+        if calls < 1:
+            raise ConstructError(self, f"calls={calls} allows no request", "pass 1 or more")
+        if every.to_seconds() > RAREST.to_seconds():
+            raise ConstructError(
+                self,
+                f"every={every.to_seconds()} s is longer than a day",
+                "sweep once a day or more often: a sweep that does not run must be noticed",
+            )
         self.function = RuntimeFunction(
             self,
             "Function",
@@ -46,12 +64,14 @@ class Reconciler(Construct):
             description="Voids what events say has changed that never arrived",
             timeout=TIMEOUT,
             options=options,
+            vital=True,
         )
-        cache.attach(self.function)
+        cache.attach(self.function, asks_refreshes=cache.refreshes_hot, replays=True)
         self.schedule = PeriodicInvocation(
             self,
             "Schedule",
             function=self.function,
-            every=every or cdk.Duration.minutes(15),
+            every=every,
             payload={"calls": calls, "accounts": list(accounts)},
         )
+        cache.watched.add(self)

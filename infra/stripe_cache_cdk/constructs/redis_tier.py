@@ -10,10 +10,12 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticache as elasticache
 from constructs import Construct
 
+from stripe_cache_cdk.checks import check_enum
+from stripe_cache_cdk.choices import check_nodes
 from stripe_cache_cdk.config import RedisKind, UsageCaps
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
-from stripe_cache_cdk.constructs.redis_access import RedisAccess, short_name
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.constructs.redis_access import RedisAccess, Rights, name_of
+from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
     from aws_cdk import aws_iam as iam
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 PORT = 6379
 READER_PORT = 6380  # The serverless endpoint's reader, on the same host.
-FEWEST_SUBNETS = 2
 FAMILY = "8"  # Of the parameter groups that nodes use.
 NODE_VERSION = "8.1"
 SERVERLESS_VERSION = "9"  # The first with public endpoints.
@@ -38,6 +39,10 @@ class RedisTier(Construct):
     caches only. `usage_caps` bound a serverless cache (default: 1 GB, 5,000 ECPU/s), `node_type`, `shards` and
     `replicas` per shard size one on nodes. `encryption_key` replaces ElastiCache's own. No snapshots: a cache can be
     filled again.
+
+    Nodes with a replica are a cluster even with one shard. Without cluster mode, clients find the primary by name: when
+    a replica takes over, connections to the old one stay open, and it answers reads from a copy that no invalidation
+    reaches, until a write tells the client READONLY. In a cluster the old primary answers MOVED to reads as well.
     """
 
     def __init__(
@@ -55,16 +60,16 @@ class RedisTier(Construct):
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.kind = kind
+        with naming(self):
+            self.kind = check_enum("kind", kind, RedisKind)
+            check_nodes(node_type, shards, replicas)
+        if usage_caps is not None and not isinstance(usage_caps, UsageCaps):
+            raise ConstructError(self, f"usage_caps={usage_caps!r}", "pass UsageCaps(storage_gb=..., ...)")
+        if usage_caps and self.kind is RedisKind.NODES:
+            raise ConstructError(self, "usage_caps: nodes have none", "size them by node_type, shards and replicas")
         self.usage_caps = usage_caps or UsageCaps()
         self.network = network
         self._key = encryption_key
-        if network and len(network.cache_subnets) < FEWEST_SUBNETS:
-            raise ConstructError(
-                self,
-                f"{network.node.path} has one subnet for it, and a cache spans two zones",
-                "pass a VPC with private or isolated subnets in two zones",
-            )
         self.access = RedisAccess(self, "Access")
         self.node_names: tuple[str, ...] = ()
         self._client_group: ec2.SecurityGroup | None = None
@@ -73,7 +78,7 @@ class RedisTier(Construct):
             if network
             else None
         )
-        if kind is RedisKind.SERVERLESS:
+        if self.kind is RedisKind.SERVERLESS:
             self._make_serverless(removal_policy)
         else:
             self._make_nodes(node_type, shards, replicas, removal_policy)
@@ -106,11 +111,19 @@ class RedisTier(Construct):
 
     def grant_connect(self, grantee: iam.IGrantable, *, read_only: bool = False) -> None:
         """Allow connecting as the writer, or as the user that may only read."""
-        self.access.grant_connect(grantee, self.arn, read_only=read_only)
+        self.grant(grantee, Rights.READ if read_only else Rights.WRITE)
+
+    def grant(self, grantee: iam.IGrantable, rights: Rights) -> None:
+        """Allow connecting as the user with these rights, which is made when it is first asked for."""
+        self.access.grant_connect(grantee, self.arn, rights)
 
     def url(self, *, read_only: bool = False) -> str:
-        """Return what STRIPE_CACHE_REDIS_URL should say to a function that was granted the same."""
-        told = {"iam_user": self.access.user_name(read_only=read_only), "cache_name": self.cache_name}
+        """Return the connection's URL for a function with `grant_connect` of the same `read_only`."""
+        return self.url_for(Rights.READ if read_only else Rights.WRITE)
+
+    def url_for(self, rights: Rights) -> str:
+        """Return the connection's URL for a function with `grant` of the same rights."""
+        told = {"iam_user": self.access.user_name(rights), "cache_name": self.cache_name}
         if self.kind is RedisKind.SERVERLESS:
             told["serverless"] = "1"
         scheme = "rediss+cluster" if self.is_cluster else "rediss"
@@ -123,8 +136,9 @@ class RedisTier(Construct):
                 self, f"region {region} has no public endpoints for caches", "use topology vpc-valkey or dynamodb-only"
             )
         self.is_cluster = True
-        # Moving between a public and a private endpoint replaces the cache, and two of one name cannot coexist.
-        self.cache_name = short_name(self, "private" if self.network else "public")
+        subnets = [subnet.subnet_id for subnet in self.network.cache_subnets] if self.network else None
+        key = self._key.key_arn if self._key else None
+        self.cache_name = name_of(self, "private" if self.network else "public", subnets, key)
         caps = self.usage_caps
         cache = elasticache.CfnServerlessCache(
             self,
@@ -139,9 +153,9 @@ class RedisTier(Construct):
             ),
             connection_type=None if self.network else "public",
             security_group_ids=[self._cache_group.security_group_id] if self._cache_group else None,
-            subnet_ids=[subnet.subnet_id for subnet in self.network.cache_subnets] if self.network else None,
+            subnet_ids=subnets,
             user_group_id=self.access.group.ref,
-            kms_key_id=self._key.key_arn if self._key else None,
+            kms_key_id=key,
         )
         cache.apply_removal_policy(removal_policy)
         if self.network is None:
@@ -159,10 +173,9 @@ class RedisTier(Construct):
             raise ConstructError(
                 self, "nodes have no public endpoint", "use RedisKind.SERVERLESS or topology vpc-valkey"
             )
-        if shards < 1 or replicas < 0:
-            raise ConstructError(self, f"shards={shards}, replicas={replicas}", "pass shards >= 1 and replicas >= 0")
-        self.is_cluster = shards > 1
-        self.cache_name = short_name(self, "nodes")
+        self.is_cluster = shards > 1 or replicas > 0
+        key = self._key.key_arn if self._key else None
+        self.cache_name = name_of(self, "nodes", key, self.is_cluster)
         subnets = elasticache.CfnSubnetGroup(
             self,
             "Subnets",
@@ -186,7 +199,7 @@ class RedisTier(Construct):
             transit_encryption_enabled=True,
             transit_encryption_mode="required",
             at_rest_encryption_enabled=True,
-            kms_key_id=self._key.key_arn if self._key else None,
+            kms_key_id=key,
             cache_subnet_group_name=subnets.ref,
             security_group_ids=[self._cache_group.security_group_id],
             user_group_ids=[self.access.group.ref],

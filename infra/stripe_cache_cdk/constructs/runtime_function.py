@@ -11,23 +11,31 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
 from stripe_cache_cdk.checks import check_enum
-from stripe_cache_cdk.config import PYTHONS, Architecture
-from stripe_cache_cdk.constructs.bundling import Bundle
+from stripe_cache_cdk.config import DEFAULT_PYTHON, PYTHONS, Architecture
+from stripe_cache_cdk.constructs.bundling import Bundle, explains_bundling
+from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
+from stripe_cache_cdk.constructs.key_access import encrypted_logs
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.constructs.snap_start import check_snap_start
+from stripe_cache_cdk.constructs.wheels import EXTRAS
+from stripe_cache_cdk.errors import ConstructError, StageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_sqs as sqs
     from constructs import Construct
 
+LIVE = "live"
+"""The alias that event sources call when a function starts from a snapshot."""
 HANDLERS = {
     "webhook": "stripe_cache.handlers.webhook.handler",
     "entitlements": "stripe_cache.handlers.entitlements.handler",
     "invalidations": "stripe_cache.handlers.invalidations.handler",
     "reconcile": "stripe_cache.handlers.reconcile.handler",
+    "refresh": "stripe_cache.handlers.refresh.handler",
 }
 PROCESSORS = {
     Architecture.ARM64: lambda_.Architecture.ARM_64,
@@ -37,23 +45,32 @@ PROCESSORS = {
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionOptions:
-    """What all functions of one cache have in common: how they are built and how long their logs are kept."""
+    """What all functions of one cache have in common: how they are built and how long their logs are kept.
 
-    python: str = "3.13"
+    `extras` of the package stripe-cache go into the zip: `encryption` brings what sealing entries with a KMS key needs.
+    `log_key` encrypts the logs of functions and APIs in place of CloudWatch's own key; the policy of an imported one
+    must let CloudWatch Logs use it already.
+    """
+
+    python: str = DEFAULT_PYTHON
     architecture: Architecture = Architecture.ARM64
     log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH
     snap_start: bool = False
+    extras: tuple[str, ...] = ()
+    log_key: kms.IKey | None = None
 
 
 class RuntimeFunction(lambda_.Function):
     """A function that carries the runtime, and the caller's `sources` folders beside it.
 
     Defaults: arm64, Python 3.13, 512 MB, 10 s, logs as JSON kept 30 days, traced by X-Ray, no reserved concurrency, no
-    SnapStart. `requirements` is a lock file with hashes that replaces the runtime's own and must contain it. Event
-    sources call `invoked`: the function itself, or with SnapStart the alias of its newest version. `vpc_placement` is
-    passed on to `aws_lambda.Function` (`vpc`, `vpc_subnets`, `security_groups`).
+    SnapStart. A `vital` function is one whose failure breaks a promise of the cache: monitoring rings at its first
+    error, and not at a share of errors. `requirements` is a lock file with hashes that replaces the runtime's own and
+    must contain it. Event sources call `invoked`: the function itself, or with SnapStart the alias of its newest
+    version. `vpc_placement` is passed on to `aws_lambda.Function` (`vpc`, `vpc_subnets`, `security_groups`).
     """
 
+    @explains_bundling
     def __init__(
         self,
         scope: Construct,
@@ -67,7 +84,7 @@ class RuntimeFunction(lambda_.Function):
         environment: Mapping[str, str] | None = None,
         sources: Sequence[Path] = (),
         requirements: Path | None = None,
-        dead_letter_queue: sqs.IQueue | None = None,
+        vital: bool = False,
         options: FunctionOptions | None = None,
         **vpc_placement: Any,
     ) -> None:
@@ -78,15 +95,27 @@ class RuntimeFunction(lambda_.Function):
         missing = [str(folder) for folder in sources if not folder.is_dir()]
         if missing:
             raise ConstructError(scope, f"{construct_id}: no folder {', '.join(missing)}", "pass existing sources")
-        architecture = check_enum("architecture", options.architecture, Architecture)
+        try:
+            architecture = check_enum("architecture", options.architecture, Architecture)
+        except StageError as error:
+            problem, _, remedy = str(error).rpartition(": ")
+            raise ConstructError(scope, f"{construct_id}: {problem}", remedy) from error
+        for extra in options.extras:
+            if extra not in EXTRAS:
+                raise ConstructError(
+                    scope, f"{construct_id}: extras={extra!r} is unknown", f"choose of {', '.join(EXTRAS)}"
+                )
+        if options.snap_start:
+            check_snap_start(scope, construct_id, python, vpc_placement)
         bundle = Bundle(
-            python=python, architecture=architecture, requirements=requirements, sources=tuple(map(_resolved, sources))
+            python=python,
+            architecture=architecture,
+            requirements=requirements,
+            extras=options.extras,
+            sources=tuple(map(_resolved, sources)),
         )
-        log_group = logs.LogGroup(
-            scope,
-            f"{construct_id}Logs",
-            retention=options.log_retention,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
+        log_group = encrypted_logs(
+            scope, f"{construct_id}Logs", retention=options.log_retention, encryption_key=options.log_key
         )
         # The role that CDK would make may write to every log group of the account; this one to its own.
         role = iam.Role(
@@ -108,7 +137,6 @@ class RuntimeFunction(lambda_.Function):
             timeout=timeout or cdk.Duration.seconds(10),
             reserved_concurrent_executions=reserved_concurrency,
             environment=dict(environment or {}),
-            dead_letter_queue=dead_letter_queue,
             log_group=log_group,
             role=role,
             logging_format=lambda_.LoggingFormat.JSON,
@@ -116,27 +144,66 @@ class RuntimeFunction(lambda_.Function):
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if options.snap_start else None,
             **vpc_placement,
         )
+        self.can_seal = bundle.seals
+        self.vital = vital
+        self.failed_calls: sqs.Queue | None = None
         # Publishing is what makes the snapshot, so only a version can start from one.
         self.invoked: lambda_.IFunction = (
-            lambda_.Alias(self, "Live", alias_name="live", version=self.current_version) if options.snap_start else self
+            lambda_.Alias(self, "Live", alias_name=LIVE, version=self.current_version) if options.snap_start else self
         )
+        if options.snap_start:
+            # CDK warns of every such function, because it cannot know whether one without a version is called.
+            cdk.Annotations.of(self).acknowledge_warning(
+                "@aws-cdk/aws-lambda:snapStartRequirePublish", "Event sources call `invoked`, an alias of a version."
+            )
         if not bundle.compiles and cdk.Stack.of(self).bundling_required:
             cdk.Annotations.of(self).add_warning_v2(
                 "stripe-cache:noByteCode",
                 f"no Python {python} on PATH, in uv or in pyenv: bundled without byte code, cold starts take 3 times "
                 f"as long. Install it, for example with `uv python install {python}`.",
             )
-        self._explain_findings(has_dead_letters=dead_letter_queue is not None)
+        self._explain_findings()
 
-    def _explain_findings(self, *, has_dead_letters: bool) -> None:
+    def keep_failed_calls(self, *, retries: int, oldest: cdk.Duration) -> sqs.Queue:
+        """Return the encrypted queue that keeps what failed of the calls nobody waits for, with Lambda's reason.
+
+        SQS's own key encrypts it, whatever key the cache has: it holds the payload of a schedule and no data of Stripe.
+        Lambda tries `retries` times more (0 to 2) while the call is younger than `oldest` (1 minute to 6 hours). A
+        function has one such queue: the first caller says how often and how long.
+        """
+        if self.failed_calls is not None:
+            return self.failed_calls
+        queue = self.failed_calls = dead_letter_queue(self, "FailedCalls")
+        granted = iam.Grant.add_to_principal(grantee=self, actions=["sqs:SendMessage"], resource_arns=[queue.queue_arn])
+        invoked = lambda_.CfnEventInvokeConfig(
+            self,
+            "Asynchronous",
+            function_name=self.function_name,
+            qualifier="$LATEST" if self.invoked is self else LIVE,
+            maximum_retry_attempts=retries,
+            maximum_event_age_in_seconds=oldest.to_seconds(),
+            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=queue.queue_arn)
+            ),
+        )
+        # Lambda refuses a destination that the role may not send to yet, and a qualifier that is not there yet.
+        granted.apply_before(invoked)
+        if self.invoked is not self:
+            invoked.node.add_dependency(self.invoked)
+        return queue
+
+    def _explain_findings(self) -> None:
         newest = "Byte code needs this very version where the zip is made; the default is one that is usually there."
         acknowledge(self, AwsSolutions_L1=newest, Serverless_LambdaLatestVersion=newest)
         if self.role:
             acknowledge_finding(
                 self.role, "AwsSolutions-IAM5[Resource::*]", "X-Ray's actions name no resource: AWS defines none."
             )
-        if not has_dead_letters:
-            acknowledge(self, Serverless_LambdaDLQ="Called synchronously or by a queue, which keeps what fails.")
+        acknowledge(
+            self,
+            Serverless_LambdaDLQ="A caller waits for its answer, or the queue it reads keeps what fails. A schedule "
+            "gives it an on-failure destination, which unlike a dead-letter queue is told the reason.",
+        )
 
 
 def _resolved(folder: Path) -> Path:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
-from stripe_cache_cdk.constructs.invalidation_queue import dead_letter_queue
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import aws_cdk as cdk
-
     from stripe_cache_cdk.constructs.runtime_function import RuntimeFunction
 
 SHORTEST_SECONDS = 60
+RETRIES = 2
 
 
 class PeriodicInvocation(Construct):
     """Calls the function every `every` (one minute or longer), with `payload` as its event.
 
-    A call that fails is tried twice more; then it is kept in `dead_letters`, since the next one is due anyway. Calls
-    may overlap when one takes longer than `every`: reserve a concurrency of 1 where that would hurt.
+    The call is asynchronous: EventBridge hands it to Lambda, and Lambda tries it. Either tries twice more, for as long
+    as `every` and at most six hours, since the next call is due anyway; then it is kept in `dead_letters`, one queue
+    per function, which SQS's own key encrypts. Calls may overlap when one takes longer than `every`: reserve a
+    concurrency of 1 where that would hurt.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class PeriodicInvocation(Construct):
         super().__init__(scope, construct_id)
         if every.to_seconds() < SHORTEST_SECONDS:
             raise ConstructError(self, f"every={every.to_seconds()} s", "a schedule starts at most once a minute")
-        self.dead_letters = dead_letter_queue(self, "DeadLetters")
+        self.every = every
+        oldest = cdk.Duration.seconds(min(every.to_seconds(), cdk.Duration.hours(6).to_seconds()))
+        self.dead_letters = function.keep_failed_calls(retries=RETRIES, oldest=oldest)
         self.rule = events.Rule(
             self,
             "Rule",
@@ -52,7 +55,8 @@ class PeriodicInvocation(Construct):
                     function.invoked,
                     event=events.RuleTargetInput.from_object(dict(payload or {})),
                     dead_letter_queue=self.dead_letters,
-                    retry_attempts=2,
+                    retry_attempts=RETRIES,
+                    max_event_age=oldest,
                 )
             ],
         )

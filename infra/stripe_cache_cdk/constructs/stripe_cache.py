@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
-from stripe_cache_cdk.checks import check_enum
+from stripe_cache_cdk.checks import check_enum, check_flags, check_match
+from stripe_cache_cdk.choices import check_namespace
 from stripe_cache_cdk.config import Events, RedisKind, Topology, UsageCaps
 from stripe_cache_cdk.constructs import environment as env
-from stripe_cache_cdk.constructs.attaching import check_attachable, place
+from stripe_cache_cdk.constructs.attaching import ATTACHED, check_attachable, place, set_variables, warn_of_fixed_role
 from stripe_cache_cdk.constructs.dynamo_tier import DynamoTier
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
+from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, check_keys, grant_sealing
 from stripe_cache_cdk.constructs.monitoring import Monitoring
-from stripe_cache_cdk.constructs.nag import acknowledge
-from stripe_cache_cdk.constructs.network import CacheNetwork
+from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
+from stripe_cache_cdk.constructs.network import CacheNetwork, network_for
+from stripe_cache_cdk.constructs.purge import PurgeFunction
+from stripe_cache_cdk.constructs.redis_access import Rights
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
+from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQueue
+from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.constructs.stripe_secrets import grant_secret, stripe_secret
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.errors import ConstructError, check_has, naming
 
 if TYPE_CHECKING:
     from aws_cdk import aws_ec2 as ec2
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_secretsmanager as secretsmanager
 
-    from stripe_cache_cdk.constructs.runtime_function import FunctionOptions
+    from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
 
 
 class StripeCache(Construct):
@@ -35,15 +43,24 @@ class StripeCache(Construct):
 
     `topology` is `dynamodb-only` unless said: no VPC and nothing that idles at a price. `namespace` labels the Stripe
     account (default `main`), `livemode` says which of its modes the API key is for (default test), `stage` becomes a
-    metric dimension (default `dev`).
+    metric dimension (default `dev`). `settings` are the runtime's, for every function.
 
     `events` says how invalidations arrive: `webhook` makes the endpoint here (default), `external` makes the queue only
     and leaves WebhookEndpoint or EventBridgeSource to the caller, `none` makes neither, and answers then live shorter.
 
-    In `vpc-valkey`, `network` or `vpc` takes what exists, and `redis_kind`, `usage_caps`, `node_type`, `replicas` size
-    the cache (defaults: serverless, 1 GB, 5,000 ECPU/s). `encryption_key` encrypts every tier. `api_key_secret` and
-    `webhook_secret` default to new secrets holding a random placeholder, to be overwritten. With `retain` the table,
-    the cache and the secrets outlive the stack, and the table refuses deletion. `monitoring` is on by default.
+    In `vpc-valkey`, `network` or `vpc` takes what exists, and `redis_kind`, `usage_caps`, `node_type`, `shards`,
+    `replicas` size the cache (defaults: serverless, 1 GB, 5,000 ECPU/s). `api_key_secret` and `webhook_secret` default
+    to new secrets holding a random placeholder, to be overwritten.
+
+    `encryption_key` encrypts at rest what is made here: tiers, secrets, queues. With `entry_key` the functions seal
+    every entry under it before they store it, and need `cryptography` in their packages; `previous_entry_key` opens
+    what was sealed before the key was changed. With `retain` the table, the cache, the secrets and the queues outlive
+    the stack, and the table refuses deletion; `point_in_time_recovery` keeps what a purge removes for 35 days. `purge`
+    makes the function that erases a customer (default: none). With `refresh` a stale entry is served at once, within
+    the policy's stale window, while a function renews it; with `external` events that function, a RefreshConsumer, is
+    left to the caller too. `refresh_hot` (which needs `refresh` and a Redis tier) has what is read often read again
+    after an event voided it, for a read of Stripe each. `monitoring` is on by default. A Reconciler, made beside this,
+    finds events that never arrived, and tells tiers what they missed while they were away.
     """
 
     def __init__(
@@ -55,29 +72,62 @@ class StripeCache(Construct):
         namespace: str = "main",
         livemode: bool = False,
         stage: str = "dev",
+        settings: RuntimeOptions | None = None,
         events: Events = Events.WEBHOOK,
         network: CacheNetwork | None = None,
         vpc: ec2.IVpc | None = None,
         redis_kind: RedisKind = RedisKind.SERVERLESS,
         usage_caps: UsageCaps | None = None,
         node_type: str = "cache.t4g.small",
+        shards: int = 1,
         replicas: int = 1,
         encryption_key: kms.IKey | None = None,
+        entry_key: kms.IKey | None = None,
+        previous_entry_key: kms.IKey | None = None,
         api_key_secret: secretsmanager.ISecret | None = None,
         webhook_secret: secretsmanager.ISecret | None = None,
         retain: bool = False,
+        point_in_time_recovery: bool = False,
+        purge: bool = False,
+        refresh: bool = False,
+        refresh_hot: bool = False,
         monitoring: bool = True,
         function_options: FunctionOptions | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.topology = check_enum("topology", topology, Topology)
+        with naming(self):
+            self.topology = check_enum("topology", topology, Topology)
+            self._events = check_enum("events", events, Events)
+            check_namespace(namespace)
+            check_flags(livemode=livemode, retain=retain, purge=purge, refresh=refresh, refresh_hot=refresh_hot)
+            check_flags(monitoring=monitoring, point_in_time_recovery=point_in_time_recovery)
+            check_match("stage", stage, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "1 to 64 letters, digits, _ . and -")
+        secrets = {"api_key_secret": api_key_secret, "webhook_secret": webhook_secret}
+        check_has(self, "secret_arn", "a secret such as Secret.from_secret_complete_arn(...)", **secrets)
+        keys = {"encryption_key": encryption_key, "entry_key": entry_key, "previous_entry_key": previous_entry_key}
+        check_keys(self, **keys)
+        check_has(self, "function_subnets", "a CacheNetwork, or vpc for a VPC", network=network)
+        if usage_caps and self.topology is Topology.DYNAMODB_ONLY:
+            raise ConstructError(self, f"usage_caps: topology {self.topology} has no Valkey", "leave usage_caps out")
+        if previous_entry_key and not entry_key:
+            raise ConstructError(self, "previous_entry_key without entry_key", "pass the new key as entry_key")
+        if refresh_hot and (not refresh or self.topology is Topology.DYNAMODB_ONLY):
+            remedy = "pass refresh=True and topology public-valkey or vpc-valkey, or leave refresh_hot out"
+            raise ConstructError(self, "refresh_hot needs a queue of refreshes, and Redis to note what is hot", remedy)
+        self.refreshes_hot = refresh_hot
         self.stage = stage
-        self._events = check_enum("events", events, Events)
         self._removal = cdk.RemovalPolicy.RETAIN if retain else cdk.RemovalPolicy.DESTROY
-        self._attached: set[str] = set()
-        self.network = self._network(network, vpc)
+        self.encryption_key = encryption_key
+        self._entry_keys = tuple(key for key in (entry_key, previous_entry_key) if key)
+        self.watched = WatchList()
+        self.network = network_for(self, self.topology, network, vpc)
         self.dynamo = DynamoTier(
-            self, "Dynamo", encryption_key=encryption_key, deletion_protection=retain, removal_policy=self._removal
+            self,
+            "Dynamo",
+            encryption_key=encryption_key,
+            deletion_protection=retain,
+            point_in_time_recovery=point_in_time_recovery,
+            removal_policy=self._removal,
         )
         self.redis: RedisTier | None = None
         if self.topology is not Topology.DYNAMODB_ONLY:
@@ -85,16 +135,22 @@ class StripeCache(Construct):
                 self,
                 "Redis",
                 network=self.network,
-                kind=check_enum("redis_kind", redis_kind, RedisKind),
+                kind=redis_kind,
                 usage_caps=usage_caps,
                 node_type=node_type,
+                shards=shards,
                 replicas=replicas,
                 encryption_key=encryption_key,
                 removal_policy=self._removal,
             )
         self.api_key_secret = api_key_secret or self._secret("ApiKey", "API key for reads, as in the Dashboard")
         self.webhook_secret = webhook_secret or self._secret("WebhookSecret", "Signing secret of the event destination")
-        self._queue = None if self._events is Events.NONE else InvalidationQueue(self, "Invalidations")
+        self._queue = (
+            InvalidationQueue(self, "Invalidations", encryption_key=encryption_key, removal_policy=self._removal)
+            if self._events is not Events.NONE
+            else None
+        )
+        self._settings = settings.variables() if settings else {}
         self._environment = {
             env.NAMESPACE: namespace,
             env.LIVEMODE: "true" if livemode else "false",
@@ -102,14 +158,24 @@ class StripeCache(Construct):
             env.EVENTS: "off" if self._events is Events.NONE else "on",
             env.TABLE: self.dynamo.table.table_name,
         }
-        self.webhook: WebhookEndpoint | None = None
-        if self._events is Events.WEBHOOK:
-            self.webhook = WebhookEndpoint(self, "Webhook", cache=self, options=function_options)
+        if self._entry_keys:
+            self._environment[env.KMS_KEY] = ",".join(key.key_arn for key in self._entry_keys)
+        options = function_options or FunctionOptions()
+        if self._entry_keys:
+            options = dataclasses.replace(options, extras=tuple({*options.extras, "encryption"}))
+        self._refreshes = RefreshQueue(self, "Refreshes", encryption_key=encryption_key) if refresh else None
+        with naming(self):
+            if refresh and self._events is not Events.EXTERNAL:
+                RefreshConsumer(self, "Refresh", cache=self, options=options)
+            self.webhook = (
+                WebhookEndpoint(self, "Webhook", cache=self, options=options)
+                if self._events is Events.WEBHOOK
+                else None
+            )
+            self.purge = PurgeFunction(self, "Purge", cache=self, options=options) if purge else None
         self.monitoring: Monitoring | None = None
         if monitoring:
-            self.monitoring = Monitoring(
-                self, "Monitoring", cache=self, endpoints=[self.webhook] if self.webhook else []
-            )
+            self.monitoring = Monitoring(self, "Monitoring", cache=self)
 
     @property
     def invalidation_queue(self) -> InvalidationQueue:
@@ -119,78 +185,111 @@ class StripeCache(Construct):
         return self._queue
 
     @property
+    def refresh_queue(self) -> RefreshQueue:
+        """Where refreshes are asked for; raises ConstructError when the cache was made with `refresh=False`."""
+        if self._refreshes is None:
+            raise ConstructError(
+                self, "a cache with refresh=False has no queue of refreshes", "make it with refresh=True"
+            )
+        return self._refreshes
+
+    @property
+    def has_refreshes(self) -> bool:
+        """Whether stale entries are served while they are renewed, and so whether there is a queue for that."""
+        return self._refreshes is not None
+
+    @property
     def has_events(self) -> bool:
         """Whether invalidations arrive on their own, and so whether there is a queue."""
         return self._queue is not None
 
-    def attach(self, function: lambda_.IFunction, *, read_only: bool = False, calls_stripe: bool = True) -> None:
+    def attach(
+        self,
+        function: lambda_.IFunction,
+        *,
+        read_only: bool = False,
+        calls_stripe: bool = True,
+        settings: RuntimeOptions | None = None,
+        asks_refreshes: bool = True,
+        replays: bool = False,
+    ) -> None:
         """Let the function use the cache, wherever in the app it was made.
 
-        Adds environment, permissions and, in vpc-valkey, its place in the network. `read_only` leaves out every
-        permission to fill or void: such a function must not write to Stripe through the cache. `calls_stripe=False`
-        leaves out the API key. The function's package must contain the runtime, as that of RuntimeFunction does. Raises
-        ConstructError, naming the function, when it cannot reach the cache.
+        Adds environment, permissions and its place in the network: a function outside any VPC moves in where the cache
+        is in one, and a security group that lets nothing out is opened for what the function must reach. `read_only`
+        leaves out every permission to fill or void: such a function must not write to Stripe through the cache.
+        `calls_stripe=False` leaves out the API key, and `asks_refreshes=False` the queue of refreshes. `replays` adds
+        the right to list the keys of Redis, for a Reconciler. `settings` replace the cache's for this function. The
+        function's package must contain the runtime, as that of RuntimeFunction does. Raises ConstructError, naming the
+        function, when it cannot reach the cache or Stripe, or belongs to a cache already.
         """
-        attached = check_attachable(function)
-        if attached.node.path in self._attached:
-            raise ConstructError(attached, "it is attached to this cache already", "attach each function once")
-        self._attached.add(attached.node.path)
-        self.dynamo.grant_cache_access(attached, read_only=read_only)
-        variables = dict(self._environment)
+        attached, variables = self._prepare(function, settings, calls_stripe=calls_stripe)
+        rights = Rights.READ if read_only else Rights.REPLAY if replays else Rights.WRITE
         if self.redis:
-            place(attached, self.redis, calls_stripe=calls_stripe)
-            self.redis.grant_connect(attached, read_only=read_only)
-            variables[env.REDIS_URL] = self.redis.url(read_only=read_only)
+            variables[env.REDIS_URL] = self.redis.url_for(rights)
         if calls_stripe:
-            _grant_secret(self.api_key_secret, attached)
             variables[env.API_KEY_SECRET] = self.api_key_secret.secret_arn
         if read_only:
             variables[env.READ_ONLY] = "on"
+        queues = {}
+        # Whoever changes the cache queues what a tier could not be told: so does a client whose write was done.
         if self._queue and not read_only:
-            queue = self._queue.queue
+            queues[env.INVALIDATION_QUEUE_URL] = self._queue.queue
+        # What is hot is noted by who reads, and asked for by who applies events and calls nobody.
+        if self._refreshes and not read_only and asks_refreshes and (calls_stripe or self.refreshes_hot):
+            queues[env.REFRESH_QUEUE_URL] = self._refreshes.queue
+            variables |= {env.REFRESH_HOT: "on"} if self.refreshes_hot else {}
+        set_variables(attached, variables | {name: queue.queue_url for name, queue in queues.items()})
+        self.dynamo.grant_cache_access(attached, read_only=read_only)
+        grant_sealing(self._entry_keys, attached, read_only=read_only)
+        if self.redis:
+            self.redis.grant(attached, rights)
+        if calls_stripe:
+            grant_secret(self.api_key_secret, attached)
+        warn_of_fixed_role(attached)
+        for queue in queues.values():
             iam.Grant.add_to_principal(grantee=attached, actions=["sqs:SendMessage"], resource_arns=[queue.queue_arn])
-            variables[env.INVALIDATION_QUEUE_URL] = queue.queue_url
-        for name, value in variables.items():
-            attached.add_environment(name, value)
+        if self.encryption_key and queues:
+            self.encryption_key.grant(attached, *SEAL_ACTIONS)
+        self.watched.add(attached)
+
+    def attach_purge(self, function: lambda_.IFunction) -> None:
+        """Let the function search the stores and erase from them: for PurgeFunction, and for nothing that serves."""
+        attached, variables = self._prepare(function, None, calls_stripe=False)
+        if self.redis:
+            variables[env.REDIS_URL] = self.redis.url_for(Rights.PURGE)
+        set_variables(attached, variables)
+        self.dynamo.grant_purge(attached)
+        grant_sealing(self._entry_keys, attached, read_only=True)
+        if self.redis:
+            self.redis.grant(attached, Rights.PURGE)
+        self.watched.add(attached)
 
     def grant_webhook_secret(self, function: lambda_.Function) -> None:
         """Let the function read the webhooks' signing secret in all its versions, and tell it where that is."""
-        _grant_secret(self.webhook_secret, function)
-        function.add_environment(env.WEBHOOK_SECRET, self.webhook_secret.secret_arn)
+        set_variables(function, {env.WEBHOOK_SECRET: self.webhook_secret.secret_arn})
+        grant_secret(self.webhook_secret, function)
 
-    def _network(self, network: CacheNetwork | None, vpc: ec2.IVpc | None) -> CacheNetwork | None:
-        if self.topology is not Topology.VPC_VALKEY:
-            if network or vpc:
-                raise ConstructError(self, f"topology {self.topology} uses no VPC", "use vpc-valkey, or pass none")
-            return None
-        if network and vpc:
-            raise ConstructError(self, "both network and vpc were given", "pass one of them")
-        network = network or CacheNetwork(self, "Network", vpc=vpc)
-        if not network.can_reach_stripe:
+    def _prepare(
+        self, function: lambda_.IFunction, settings: RuntimeOptions | None, *, calls_stripe: bool
+    ) -> tuple[lambda_.Function, dict[str, str]]:
+        """Check the function, move it where the cache is, and return what every function is told."""
+        attached = check_attachable(function, self)
+        if self._entry_keys and isinstance(attached, RuntimeFunction) and not attached.can_seal:
             raise ConstructError(
-                self,
-                f"functions in {network.node.path} cannot reach Stripe, which has IPv4 addresses only",
-                "make the network with nat=gateway or nat=instance",
+                attached,
+                f"the cache at {self.node.path} seals entries, and its package has no `cryptography`",
+                'make it with options=FunctionOptions(extras=("encryption",)), or with requirements that contain it',
             )
-        return network
+        place(attached, self.redis, calls_stripe=calls_stripe)
+        attached.node.add_metadata(ATTACHED, self.node.path)
+        return attached, self._environment | (settings.variables() if settings else self._settings)
 
     def _secret(self, construct_id: str, description: str) -> secretsmanager.Secret:
-        secret = secretsmanager.Secret(
+        return stripe_secret(
             self,
             construct_id,
-            description=f"Stripe: {description}. Overwrite the placeholder.",
+            description=description,
+            encryption_key=self.encryption_key,
             removal_policy=self._removal,
         )
-        acknowledge(secret, AwsSolutions_SMG4="Stripe issues this value: it is rolled in Stripe's Dashboard or API.")
-        return secret
-
-
-def _grant_secret(secret: secretsmanager.ISecret, function: lambda_.Function) -> None:
-    # grant_read would add DescribeSecret, which nothing here calls.
-    iam.Grant.add_to_principal(
-        grantee=function,
-        actions=["secretsmanager:GetSecretValue"],
-        resource_arns=[secret.secret_full_arn or f"{secret.secret_arn}-??????"],
-    )
-    if secret.encryption_key:
-        secret.encryption_key.grant_decrypt(function)

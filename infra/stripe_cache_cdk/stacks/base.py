@@ -5,11 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
+from aws_cdk import aws_logs as logs
 
 if TYPE_CHECKING:
     from constructs import Construct
 
     from stripe_cache_cdk.config import StageConfig
+
+
+RETENTION = {
+    1: logs.RetentionDays.ONE_DAY,
+    3: logs.RetentionDays.THREE_DAYS,
+    5: logs.RetentionDays.FIVE_DAYS,
+    7: logs.RetentionDays.ONE_WEEK,
+    14: logs.RetentionDays.TWO_WEEKS,
+    30: logs.RetentionDays.ONE_MONTH,
+    60: logs.RetentionDays.TWO_MONTHS,
+    90: logs.RetentionDays.THREE_MONTHS,
+    180: logs.RetentionDays.SIX_MONTHS,
+    365: logs.RetentionDays.ONE_YEAR,
+    731: logs.RetentionDays.TWO_YEARS,
+    1827: logs.RetentionDays.FIVE_YEARS,
+    3653: logs.RetentionDays.TEN_YEARS,
+}
+"""CDK has a member for each number of days that StageConfig takes."""
 
 
 class StageStack(cdk.Stack):
@@ -24,6 +43,8 @@ class StageStack(cdk.Stack):
             termination_protection=config.termination_protection,
         )
         self._azs = config.azs
+        self.log_retention = RETENTION[config.log_retention_days]
+        """How long every log of this stack is kept."""
         cdk.Tags.of(self).add("application", "stripe-cache")
         cdk.Tags.of(self).add("stage", config.stage)
 

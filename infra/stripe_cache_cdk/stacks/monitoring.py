@@ -24,12 +24,10 @@ class MonitoringStack(StageStack):
             self,
             "Monitoring",
             cache=store.cache,
-            endpoints=[service.endpoint],
-            functions={"Entitlements": service.entitlements, "Reconciler": service.reconciler.function},
-            dead_letters={
-                "SweepDeadLetters": service.reconciler.schedule.dead_letters,
-                **({"EventDeadLetters": service.source.dead_letters} if service.source else {}),
-            },
             object_types=config.object_types,
             alarm_email=config.alarm_email,
         )
+        if store.source:
+            self.monitoring.watch(store.source)
+        # What the service made is watched through the cache, and its stack must be there first.
+        self.add_stack_dependency(service)

@@ -1,28 +1,24 @@
-"""What runs: the webhook endpoint, the consumer of late invalidations, the sweep, and a sample endpoint that reads."""
+"""What runs: the webhook endpoint, the consumers of both queues, the sweep, and a sample endpoint that reads."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
-from aws_cdk import aws_apigatewayv2 as apigateway
-from aws_cdk import aws_apigatewayv2_authorizers as authorizers
-from aws_cdk import aws_apigatewayv2_integrations as integrations
 
-from stripe_cache_cdk.constructs.eventbridge_source import EventBridgeSource
+from stripe_cache_cdk.constructs.entitlements_endpoint import EntitlementsEndpoint
+from stripe_cache_cdk.constructs.purge import PurgeFunction
 from stripe_cache_cdk.constructs.reconciler import Reconciler
-from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer
+from stripe_cache_cdk.constructs.runtime_function import FunctionOptions
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.stacks.base import StageStack
-from stripe_cache_cdk.stacks.store import retention
 
 if TYPE_CHECKING:
     from constructs import Construct
 
     from stripe_cache_cdk.config import StageConfig
     from stripe_cache_cdk.constructs.stripe_cache import StripeCache
-
-ENTITLEMENTS = "/entitlements/{customer}"
 
 
 class ServiceStack(StageStack):
@@ -33,8 +29,10 @@ class ServiceStack(StageStack):
         options = FunctionOptions(
             python=config.python,
             architecture=config.architecture,
-            log_retention=retention(config),
+            log_retention=self.log_retention,
             snap_start=config.snap_start,
+            extras=("encryption",) if config.encrypt_entries else (),
+            log_key=cache.encryption_key,
         )
         self.endpoint = WebhookEndpoint(
             self,
@@ -45,11 +43,7 @@ class ServiceStack(StageStack):
             reserved_concurrency=config.webhook_concurrency or None,
             options=options,
         )
-        self.source: EventBridgeSource | None = None
-        if config.stripe_event_bus:
-            self.source = EventBridgeSource(
-                self, "Events", bus_name=config.stripe_event_bus, consumer=self.endpoint.consumer
-            )
+        self.refresh = RefreshConsumer(self, "Refresh", cache=cache, options=options)
         self.reconciler = Reconciler(
             self,
             "Reconciler",
@@ -57,18 +51,7 @@ class ServiceStack(StageStack):
             every=cdk.Duration.minutes(config.reconcile_minutes),
             options=options,
         )
-        self.entitlements = RuntimeFunction(
-            self,
-            "Entitlements",
-            handler=HANDLERS["entitlements"],
-            description="Sample: what a customer is entitled to, read through the cache",
-            options=options,
-        )
-        cache.attach(self.entitlements)
-        self.endpoint.api.add_routes(
-            path=ENTITLEMENTS,
-            methods=[apigateway.HttpMethod.GET],
-            integration=integrations.HttpLambdaIntegration("Entitlements", self.entitlements.invoked),
-            authorizer=authorizers.HttpIamAuthorizer(),
-        )
+        self.entitlements = EntitlementsEndpoint(self, "Entitlements", cache=cache, options=options)
+        self.purge = PurgeFunction(self, "Purge", cache=cache, options=options) if config.purge else None
         cdk.CfnOutput(self, "WebhookUrl", value=self.endpoint.url, description="Register this URL at Stripe")
+        cdk.CfnOutput(self, "EntitlementsUrl", value=self.entitlements.url, description="The sample, for IAM callers")

@@ -1,181 +1,81 @@
-"""What rings, and how long it must be wrong before it does."""
+"""How an alarm rings: at the first sign, when something lasts, or when something stays away."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 
-from stripe_cache_cdk.config import RedisKind
-from stripe_cache_cdk.constructs.monitoring import metrics as names
-from stripe_cache_cdk.constructs.monitoring import service_metrics as aws
-
 if TYPE_CHECKING:
-    from aws_cdk import aws_dynamodb as dynamodb
-    from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_sns as sns
-    from aws_cdk import aws_sqs as sqs
     from constructs import Construct
-
-    from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
-    from stripe_cache_cdk.constructs.monitoring.thresholds import Thresholds
-    from stripe_cache_cdk.constructs.redis_tier import RedisTier
 
 ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
-BYTES_PER_GB = 1024**3
-Watched = tuple[str, cloudwatch.IMetric, float, str]
+QUIET = cloudwatch.TreatMissingData.NOT_BREACHING
+RINGS = cloudwatch.TreatMissingData.BREACHING
+OF, NEEDED = 5, 3
+"""What lasts: three of five periods."""
 
 
 class Alarms:
-    """Makes alarms under one construct, all to one topic; missing data is never an alarm."""
+    """Makes alarms, all to one topic. Each says in its description what is wrong."""
 
-    def __init__(self, scope: Construct, topic: sns.ITopic, thresholds: Thresholds) -> None:
-        self._scope = scope
+    def __init__(self, topic: sns.ITopic) -> None:
         self._action = actions.SnsAction(topic)
-        self._at = thresholds
         self.made: list[cloudwatch.Alarm] = []
 
-    def watch_cache(self, cache: CacheMetrics, *, events: bool) -> None:
-        """Ring for the cache's own promises: hit ratio, calls to Stripe, invalidations."""
-        at = self._at
-        ratio = cache.hit_ratio(label="Hit ratio %", minimum_reads=at.minimum_reads)
-        self._ring("HitRatio", ratio, at.hit_ratio_percent, "Fewer reads than usual are answered by a tier", below=True)
-        self._ring_all(
-            (
-                "StripeErrors",
-                cache.error_ratio(minimum_calls=at.minimum_calls),
-                at.origin_error_percent,
-                "Calls to Stripe fail",
-            ),
-            ("StripeRateLimited", cache.count(names.ORIGIN_RATE_LIMITED), at.origin_rate_limited, "Stripe answers 429"),
-            (
-                "InvalidationsFailed",
-                cache.count(names.INVALIDATION_FAILED),
-                at.invalidations_failed,
-                "A tier could not be told of a change and may serve the old answer",
-            ),
-        )
-        if events:
-            self._ring_all(
-                (
-                    "WebhookLag",
-                    cache.percentile(names.WEBHOOK_LAG, 99),
-                    at.webhook_lag_p99_ms,
-                    "Changes at Stripe arrive late",
-                ),
-                (
-                    "WebhooksRejected",
-                    cache.count(names.WEBHOOK_REJECTED),
-                    at.webhooks_rejected,
-                    "Events fail verification: the signing secret is wrong, or someone forges",
-                ),
-            )
+    def first(self, scope: Construct, name: str, metric: cloudwatch.IMetric, meaning: str, *, above: float = 0) -> None:
+        """Ring in the first period above the limit: what breaks a promise does so at one event a day, too."""
+        self._make(scope, name, metric, above, meaning, of=1, needed=1)
 
-    def watch_redis(self, tier: RedisTier) -> None:
-        """Ring when the cache is full, throttled or slow, before callers notice."""
-        at = self._at
-        if tier.kind is RedisKind.SERVERLESS:
-            full = tier.usage_caps.storage_gb * BYTES_PER_GB * at.redis_storage_percent / 100
-            average = cloudwatch.Stats.AVERAGE
-            self._ring_all(
-                ("RedisStorage", aws.redis_highest(tier, "BytesUsedForCache"), full, "Near its cap: it evicts soon"),
-                (
-                    "RedisLatency",
-                    aws.redis_metric(tier, "SuccessfulReadRequestLatency", average),
-                    at.redis_read_latency_us,
-                    "Reads are slow, in microseconds",
-                ),
-            )
-            throttled = aws.redis_metric(tier, "ThrottledCmds", cloudwatch.Stats.SUM)
-            self._ring("RedisThrottled", throttled, 0, "At its ECPU cap: raise usage_caps", of=3, needed=2)
-            return
-        self._ring_all(
-            (
-                "RedisMemory",
-                aws.redis_highest(tier, "DatabaseMemoryUsagePercentage"),
-                at.redis_storage_percent,
-                "A node is nearly full",
-            ),
-            ("RedisCpu", aws.redis_highest(tier, "EngineCPUUtilization"), at.redis_cpu_percent, "A node is busy"),
-            ("RedisEvictions", aws.redis_highest(tier, "Evictions"), at.redis_evictions, "Entries are pushed out"),
-            (
-                "RedisConnections",
-                aws.redis_highest(tier, "NewConnections"),
-                at.redis_new_connections,
-                "Functions reconnect all the time",
-            ),
-        )
+    def lasting(self, scope: Construct, name: str, metric: cloudwatch.IMetric, meaning: str, *, above: float) -> None:
+        """Ring after three of five periods above the limit: what is slow or busy, and often is so for a moment."""
+        self._make(scope, name, metric, above, meaning)
 
-    def watch_table(self, table: dynamodb.ITable) -> None:
-        """Ring when DynamoDB refuses reads or writes."""
-        self._ring("TableThrottled", aws.table_throttles(table), 0, "A record is hotter than a partition serves")
+    def staying(
+        self, scope: Construct, name: str, metric: cloudwatch.IMetric, meaning: str, *, above: float, periods: int
+    ) -> None:
+        """Ring when so many periods, of these and one more, were above the limit.
 
-    def watch_function(self, name: str, function: lambda_.Function) -> None:
-        """Ring when the function fails, is refused, or nearly times out."""
-        at = self._at
-        timeout_ms = (function.timeout or cdk.Duration.seconds(3)).to_milliseconds()
-        minutes = aws.FIVE_MINUTES
-        self._ring_all(
-            (
-                f"{name}Errors",
-                aws.function_error_ratio(function, minimum_calls=at.minimum_calls, label=f"{name} errors %"),
-                at.function_error_percent,
-                "Invocations fail",
-            ),
-            (
-                f"{name}Throttles",
-                function.metric_throttles(period=minutes),
-                0,
-                "Invocations are refused: raise the reserved concurrency",
-            ),
-            (
-                f"{name}Duration",
-                function.metric_duration(period=minutes, statistic=cloudwatch.Stats.p(99)),
-                timeout_ms * at.function_duration_percent / 100,
-                "The slowest invocations are about to time out",
-            ),
-        )
+        One more, because what runs on a schedule now and then runs twice within a period and not at all in the next.
+        """
+        self._make(scope, name, metric, above, meaning, of=periods + 1, needed=periods)
 
-    def watch_queue(self, name: str, queue: sqs.IQueue) -> None:
-        """Ring when messages wait."""
-        age = queue.metric_approximate_age_of_oldest_message(period=aws.MINUTE, statistic=cloudwatch.Stats.MAXIMUM)
-        self._ring(f"{name}Age", age, self._at.queue_age_seconds, "Invalidations wait, and old answers are served")
+    def lasting_below(
+        self, scope: Construct, name: str, metric: cloudwatch.IMetric, meaning: str, *, below: float
+    ) -> None:
+        """Ring after three of five periods below the limit."""
+        self._make(scope, name, metric, below, meaning, comparison=BELOW)
 
-    def watch_dead_letters(self, name: str, queue: sqs.IQueue) -> None:
-        """Ring at once when a message was given up."""
-        visible = queue.metric_approximate_number_of_messages_visible(
-            period=aws.MINUTE, statistic=cloudwatch.Stats.MAXIMUM
-        )
-        self._ring(f"{name}Messages", visible, self._at.dead_letters, "Given up: look, then redrive", of=1, needed=1)
+    def absent(self, scope: Construct, name: str, metric: cloudwatch.IMetric, meaning: str, *, periods: int) -> None:
+        """Ring when nothing was counted for so many periods: here, no data is the bad news."""
+        self._make(scope, name, metric, 1, meaning, comparison=BELOW, of=periods, needed=periods, missing=RINGS)
 
-    def _ring_all(self, *watched: Watched) -> None:
-        for name, metric, threshold, meaning in watched:
-            self._ring(name, metric, threshold, meaning)
-
-    def _ring(
+    def _make(
         self,
+        scope: Construct,
         name: str,
         metric: cloudwatch.IMetric,
         threshold: float,
         meaning: str,
         *,
-        below: bool = False,
-        of: int = 5,
-        needed: int = 3,
+        comparison: cloudwatch.ComparisonOperator = ABOVE,
+        of: int = OF,
+        needed: int = NEEDED,
+        missing: cloudwatch.TreatMissingData = QUIET,
     ) -> None:
         alarm = cloudwatch.Alarm(
-            self._scope,
+            scope,
             name,
             metric=metric,
             threshold=threshold,
             alarm_description=f"stripe-cache: {meaning}.",
-            comparison_operator=BELOW if below else ABOVE,
+            comparison_operator=comparison,
             evaluation_periods=of,
             datapoints_to_alarm=needed,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            treat_missing_data=missing,
         )
         alarm.add_alarm_action(self._action)
         alarm.add_ok_action(self._action)

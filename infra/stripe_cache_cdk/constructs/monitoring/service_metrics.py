@@ -1,4 +1,4 @@
-"""What AWS tells about the parts: ElastiCache, DynamoDB, Lambda and HTTP APIs."""
+"""What AWS tells about the parts: ElastiCache, DynamoDB, Lambda, HTTP APIs and EventBridge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from stripe_cache_cdk.config import RedisKind
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_apigatewayv2 as apigateway
     from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_events as events
     from aws_cdk import aws_lambda as lambda_
 
     from stripe_cache_cdk.constructs.redis_tier import RedisTier
@@ -40,8 +42,24 @@ def redis_highest(tier: RedisTier, name: str, *, label: str = "") -> cloudwatch.
         f"{name[0].lower()}{name[1:]}{number}": redis_metric(tier, name, cloudwatch.Stats.MAXIMUM, node=node)
         for number, node in enumerate(tier.node_names)
     }
+    # A node that says nothing, as a primary does of replication, must not silence the others.
+    filled = ",".join(f"FILL({node},0)" for node in nodes)
     return cloudwatch.MathExpression(
-        expression=f"MAX([{','.join(nodes)}])", using_metrics=dict(nodes), label=label or name, period=MINUTE
+        expression=f"MAX([{filled}])", using_metrics=dict(nodes), label=label or name, period=MINUTE
+    )
+
+
+def redis_read_latency(tier: RedisTier, *, minimum_calls: int) -> cloudwatch.MathExpression:
+    """Return the average of reads in microseconds; 0 below `minimum_calls` reads a minute."""
+    name = "SuccessfulReadRequestLatency"
+    return cloudwatch.MathExpression(
+        expression=f"IF(FILL(reads,0)>={minimum_calls},FILL(latency,0),0)",
+        using_metrics={
+            "reads": redis_metric(tier, name, cloudwatch.Stats.SAMPLE_COUNT),
+            "latency": redis_metric(tier, name, cloudwatch.Stats.AVERAGE),
+        },
+        label=name,
+        period=MINUTE,
     )
 
 
@@ -78,5 +96,54 @@ def function_error_ratio(function: lambda_.IFunction, *, minimum_calls: int, lab
             "e": function.metric_errors(period=FIVE_MINUTES),
         },
         label=label,
+        period=FIVE_MINUTES,
+    )
+
+
+def function_duration(function: lambda_.IFunction, *, minimum_calls: int, label: str) -> cloudwatch.MathExpression:
+    """Return the 99th percentile in milliseconds; 0 below `minimum_calls` invocations."""
+    return cloudwatch.MathExpression(
+        expression=f"IF(FILL(i,0)>={minimum_calls},FILL(d,0),0)",
+        using_metrics={
+            "i": function.metric_invocations(period=FIVE_MINUTES),
+            "d": function.metric_duration(period=FIVE_MINUTES, statistic=cloudwatch.Stats.p(99)),
+        },
+        label=label,
+        period=FIVE_MINUTES,
+    )
+
+
+def api_error_ratio(
+    api: apigateway.HttpApi, errors: cloudwatch.Metric, *, minimum_calls: int, label: str
+) -> cloudwatch.MathExpression:
+    """Return such answers per 100 requests; no value below `minimum_calls` requests."""
+    return cloudwatch.MathExpression(
+        expression=f"IF(FILL(n,0)>={minimum_calls},100*FILL(e,0)/FILL(n,0))",
+        using_metrics={"n": api.metric_count(period=FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), "e": errors},
+        label=label,
+        period=FIVE_MINUTES,
+    )
+
+
+def undelivered(rule: events.Rule, bus_name: str = "", *, label: str = "") -> cloudwatch.MathExpression:
+    """Return how many events EventBridge gave up for good, or could not even put into the dead letters.
+
+    The rules of a bus other than the default one are told apart by their bus, too.
+    """
+    dimensions = {"RuleName": rule.rule_name} | ({"EventBusName": bus_name} if bus_name else {})
+
+    def metric(name: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace="AWS/Events",
+            metric_name=name,
+            dimensions_map=dimensions,
+            statistic=cloudwatch.Stats.SUM,
+            period=FIVE_MINUTES,
+        )
+
+    return cloudwatch.MathExpression(
+        expression="FILL(failed,0)+FILL(lost,0)",
+        using_metrics={"failed": metric("FailedInvocations"), "lost": metric("InvocationsFailedToBeSentToDlq")},
+        label=label or "Undelivered",
         period=FIVE_MINUTES,
     )

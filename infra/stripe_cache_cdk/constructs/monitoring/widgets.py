@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from stripe_cache_cdk.config import RedisKind
@@ -11,9 +12,11 @@ from stripe_cache_cdk.constructs.monitoring import metrics as names
 from stripe_cache_cdk.constructs.monitoring import service_metrics as aws
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from aws_cdk import aws_apigatewayv2 as apigateway
     from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_events as events
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_sqs as sqs
 
@@ -60,18 +63,56 @@ def cache_rows(cache: CacheMetrics, object_types: Sequence[str], tiers: Sequence
             ),
         ],
         [
+            graph("Stored", [cache.count(name) for name in (names.FILL, names.FILL_SKIPPED)]),
+            graph(
+                "Audits and keys",
+                [cache.count(n) for n in (names.AUDIT_CHECKED, names.AUDIT_STALE, names.KEY_UNAVAILABLE)],
+            ),
+            graph(
+                "Sweeps for lost events",
+                [
+                    cache.count(n)
+                    for n in (
+                        names.RECONCILE_SWEPT,
+                        names.RECONCILE_PAGES,
+                        names.RECONCILE_APPLIED,
+                        names.RECONCILE_RESTARTED,
+                    )
+                ],
+                right=[cache.highest(names.RECONCILE_LAG)],
+            ),
+        ],
+        [
+            graph(
+                "Our own limits",
+                [cache.count(name) for name in (names.ORIGIN_REFUSED, names.ORIGIN_OPEN)],
+                right=[cache.highest(names.ORIGIN_WAIT, label="Longest wait (ms)")],
+            ),
+            graph("Refreshes", [cache.count(name) for name in (names.REFRESH_QUEUED, names.REFRESH_SKIPPED)]),
+            cloudwatch.SingleValueWidget(
+                title="Reads of Stripe in 30 days, for its read allocation",
+                width=WHOLE // 3,
+                height=6,
+                metrics=[cache.count(names.ORIGIN_READS, label="Reads", period=cdk.Duration.days(30))],
+            ),
+        ],
+        [
             graph("Read latency", _percentiles(cache, names.READ_LATENCY), axis=MILLISECONDS),
             graph("Stripe latency", _percentiles(cache, names.ORIGIN_LATENCY), axis=MILLISECONDS),
             graph("Webhook lag", _percentiles(cache, names.WEBHOOK_LAG), axis=MILLISECONDS),
         ],
         [
-            graph("Webhooks", [cache.count(name) for name in (names.WEBHOOK_ACCEPTED, names.WEBHOOK_REJECTED)]),
+            graph(
+                "Webhooks",
+                [cache.count(name) for name in (names.WEBHOOK_ACCEPTED, names.WEBHOOK_REJECTED, names.EVENT_REPEATED)],
+            ),
             graph(
                 "Invalidations",
                 [
                     cache.count(name)
                     for name in (names.INVALIDATION, names.INVALIDATION_QUEUED, names.INVALIDATION_FAILED)
                 ],
+                right=[cache.count(name) for name in (names.OUTBOX_REPLAYED, names.OUTBOX_LEFT)],
             ),
             graph(
                 "Tier trouble",
@@ -114,7 +155,11 @@ def redis_row(tier: RedisTier) -> Row:
             [aws.redis_highest(tier, name) for name in ("EngineCPUUtilization", "DatabaseMemoryUsagePercentage")],
             axis=PERCENT,
         ),
-        graph("Valkey: evictions", [aws.redis_highest(tier, "Evictions")]),
+        graph(
+            "Valkey: evictions and replication lag (s)",
+            [aws.redis_highest(tier, "Evictions")],
+            right=[aws.redis_highest(tier, "ReplicationLag")],
+        ),
         graph("Valkey: connections", [aws.redis_highest(tier, name) for name in ("CurrConnections", "NewConnections")]),
     ]
 
@@ -137,46 +182,63 @@ def table_row(table: dynamodb.ITable) -> Row:
     ]
 
 
-def function_row(functions: Mapping[str, lambda_.Function]) -> Row:
-    """Return the health of the functions."""
-    each = functions.items()
-    period = aws.FIVE_MINUTES
-    return [
-        graph("Functions: invocations", [item.metric_invocations(label=name, period=period) for name, item in each]),
-        graph(
-            "Functions: errors and throttles",
-            [item.metric_errors(label=f"{name} errors", period=period) for name, item in each],
-            right=[item.metric_throttles(label=f"{name} throttles", period=period) for name, item in each],
-        ),
-        graph(
-            "Functions: p99 duration",
-            [item.metric_duration(label=name, statistic=cloudwatch.Stats.p(99), period=period) for name, item in each],
-            axis=MILLISECONDS,
-        ),
-    ]
+class LiveRows:
+    """The last rows of a dashboard, whose graphs get a line more whenever something more is watched.
 
+    A graph appears with its first line: CloudWatch refuses a board with an empty one.
+    """
 
-def queue_row(queues: Mapping[str, sqs.IQueue], dead_letters: Mapping[str, sqs.IQueue]) -> Row:
-    """Return how long messages wait, and how many were given up."""
-    highest = cloudwatch.Stats.MAXIMUM
-    return [
-        graph(
-            "Queues: oldest message (s)",
-            [
-                queue.metric_approximate_age_of_oldest_message(label=name, statistic=highest)
-                for name, queue in queues.items()
-            ],
-            width=12,
-        ),
-        graph(
-            "Dead letters",
-            [
-                queue.metric_approximate_number_of_messages_visible(label=name, statistic=highest)
-                for name, queue in dead_letters.items()
-            ],
-            width=12,
-        ),
-    ]
+    def __init__(self, board: cloudwatch.Dashboard) -> None:
+        self._board = board
+        self._graphs: dict[str, cloudwatch.GraphWidget] = {}
+
+    def function(self, name: str, function: lambda_.Function) -> None:
+        """Show how often the function runs, fails, is refused, and for how long and how many at once."""
+        period = aws.FIVE_MINUTES
+        self._add("Functions: invocations", function.metric_invocations(label=name, period=period))
+        self._add("Functions: errors and throttles", function.metric_errors(label=f"{name} errors", period=period))
+        self._add(
+            "Functions: errors and throttles", function.metric_throttles(label=f"{name} throttles", period=period)
+        )
+        self._add(
+            "Functions: p99 duration (ms)",
+            function.metric_duration(label=name, statistic=cloudwatch.Stats.p(99), period=period),
+        )
+        self._add(
+            "Functions: running at once",
+            function.metric("ConcurrentExecutions", label=name, statistic=cloudwatch.Stats.MAXIMUM, period=period),
+        )
+
+    def api(self, name: str, api: apigateway.HttpApi) -> None:
+        """Show what the API answers."""
+        period, total = aws.FIVE_MINUTES, cloudwatch.Stats.SUM
+        self._add("APIs: requests", api.metric_count(label=name, period=period, statistic=total))
+        self._add("APIs: errors", api.metric_client_error(label=f"{name} 4xx", period=period, statistic=total))
+        self._add("APIs: errors", api.metric_server_error(label=f"{name} 5xx", period=period, statistic=total))
+
+    def rule(self, name: str, rule: events.Rule, bus_name: str = "") -> None:
+        """Show what EventBridge could not deliver."""
+        # Ids are shared by all expressions of one graph.
+        self._add(f"EventBridge: undelivered of {name}", aws.undelivered(rule, bus_name, label=name))
+
+    def queue(self, name: str, queue: sqs.IQueue) -> None:
+        """Show how long messages wait."""
+        highest = cloudwatch.Stats.MAXIMUM
+        self._add(
+            "Queues: oldest message (s)", queue.metric_approximate_age_of_oldest_message(label=name, statistic=highest)
+        )
+
+    def dead_letters(self, name: str, queue: sqs.IQueue) -> None:
+        """Show how many messages were given up."""
+        highest = cloudwatch.Stats.MAXIMUM
+        self._add("Dead letters", queue.metric_approximate_number_of_messages_visible(label=name, statistic=highest))
+
+    def _add(self, title: str, metric: cloudwatch.IMetric) -> None:
+        if title in self._graphs:
+            self._graphs[title].add_left_metric(metric)
+            return
+        self._graphs[title] = graph(title, [metric])
+        self._board.add_widgets(self._graphs[title])
 
 
 def graph(

@@ -1,0 +1,99 @@
+"""What a stage, or a construct alone, can be told: the choices there are, and the bounds of numbers and names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, get_type_hints
+
+from stripe_cache_cdk.checks import check_match, check_range
+from stripe_cache_cdk.errors import StageError
+from stripe_cache_cdk.overrides import converted
+
+LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365, 731, 1827, 3653)
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+# The newest that machines usually have: byte code needs an interpreter of the very version where the zip is made.
+DEFAULT_PYTHON = "3.13"
+
+
+class Topology(StrEnum):
+    """Which shared tiers exist, and what must be there to reach them."""
+
+    DYNAMODB_ONLY = "dynamodb-only"
+    PUBLIC_VALKEY = "public-valkey"
+    VPC_VALKEY = "vpc-valkey"
+
+
+class Nat(StrEnum):
+    """How functions in private subnets reach Stripe, which publishes IPv4 addresses only."""
+
+    GATEWAY = "gateway"
+    INSTANCE = "instance"
+    NONE = "none"
+
+
+class RedisKind(StrEnum):
+    """What runs Valkey: capacity billed by use, or nodes billed by the hour."""
+
+    SERVERLESS = "serverless"
+    NODES = "nodes"
+
+
+class Events(StrEnum):
+    """How a cache learns of changes at Stripe: its own webhook endpoint, one made elsewhere, or not at all."""
+
+    WEBHOOK = "webhook"
+    EXTERNAL = "external"
+    NONE = "none"
+
+
+class Architecture(StrEnum):
+    """The processor of every function; arm64 costs 20 % less per second."""
+
+    ARM64 = "arm64"
+    X86_64 = "x86_64"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageCaps:
+    """The most a serverless cache may hold and do, which is the most it can cost.
+
+    At `storage_gb` the cache evicts, at `ecpu_per_second` it throttles; both look like misses to callers. A full hour
+    at both limits costs 0.084 USD per GB and 0.0023 USD per million ECPU.
+    """
+
+    storage_gb: int = 1
+    ecpu_per_second: int = 5_000
+
+    def __post_init__(self) -> None:
+        convert_fields(self, "usage_caps.")
+        check_range("usage_caps.storage_gb", self.storage_gb, 1, 5_000, "GB")
+        check_range("usage_caps.ecpu_per_second", self.ecpu_per_second, 1_000, 15_000_000, "ECPU/s")
+
+
+def check_namespace(namespace: str) -> None:
+    """Raise StageError for a label that the runtime would refuse to start with."""
+    check_match("namespace", namespace, r"[A-Za-z0-9_-]{1,64}", "1 to 64 letters, digits, - and _")
+    if namespace == "default":
+        raise StageError(
+            "namespace='default' is what an unset one is called: label the Stripe account, best by its acct_... id"
+        )
+
+
+def check_nodes(node_type: str, shards: int, replicas: int) -> None:
+    """Raise StageError for nodes that ElastiCache would refuse."""
+    check_match("node_type", node_type, r"cache\.[a-z0-9]+\.[a-z0-9]+", "a type such as cache.r7g.large")
+    if node_type.startswith("cache.r6gd."):
+        raise StageError(f"node_type={node_type!r} tiers data to disk: give a type such as cache.r7g.large")
+    check_range("shards", shards, 1, 500, "shards")
+    check_range("replicas", replicas, 0, 5, "replicas per shard")
+    if shards > 1 and replicas == 0:
+        # Cluster mode demands automatic failover, and a primary without a replica has nothing to fail over to.
+        raise StageError(f"replicas=0 with shards={shards}: a cluster fails over: give replicas of 1 to 5, or shards=1")
+
+
+def convert_fields(configuration: Any, prefix: str = "") -> None:
+    """Give each field its type, so that `topology="vpc-valkey"` and a command line's `azs=3` mean what they say."""
+    for name, kind in get_type_hints(type(configuration)).items():
+        value = converted(f"{prefix}{name}", getattr(configuration, name), kind)
+        object.__setattr__(configuration, name, value)

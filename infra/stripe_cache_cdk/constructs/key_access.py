@@ -1,0 +1,113 @@
+"""KMS keys: what a key's own policy must say, and what the functions of a cache may do with one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+
+from stripe_cache_cdk.errors import ConstructError, check_has
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from constructs import Construct
+
+SEAL_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
+OPEN_ACTIONS = ("kms:Decrypt",)
+
+
+def check_keys(scope: Construct, **keys: object) -> None:
+    """Raise ConstructError for what is no key.
+
+    An alias is none: a policy that names one permits nothing, and CDK writes none for an imported alias.
+    """
+    check_has(scope, "key_arn", "a key such as kms.Key.from_key_arn(...)", **keys)
+    for name, key in keys.items():
+        if hasattr(key, "alias_name"):
+            raise ConstructError(scope, f"{name} is an alias", "pass its key: kms.Key.from_key_arn(...)")
+
+
+def new_key(scope: Construct, construct_id: str, *, description: str, removal_policy: cdk.RemovalPolicy) -> kms.Key:
+    """Make a key that KMS renews every year; what a deleted one encrypted is lost 30 days later."""
+    return kms.Key(
+        scope, construct_id, description=description, enable_key_rotation=True, removal_policy=removal_policy
+    )
+
+
+def grant_sealing(keys: Sequence[kms.IKey], grantee: iam.IGrantable, *, read_only: bool) -> None:
+    """Allow sealing entries under the first key and opening those of all; only opening them with `read_only`.
+
+    Not confined to a namespace: the entries of connected accounts are in namespaces of their own.
+    """
+    for key in keys:
+        seals = key is keys[0] and not read_only
+        key.grant(grantee, *(SEAL_ACTIONS if seals else OPEN_ACTIONS))
+
+
+def encrypt_queue(queue: sqs.Queue, key: kms.IKey) -> None:
+    """Let the key encrypt the queue in place of SQS's own."""
+    resource = queue.node.default_child
+    if not isinstance(resource, sqs.CfnQueue):
+        raise TypeError(queue.node.path)
+    resource.sqs_managed_sse_enabled = None
+    resource.kms_master_key_id = key.key_arn
+    # Between two requests to KMS; the longer, the fewer are paid for.
+    resource.kms_data_key_reuse_period_seconds = 3_600
+
+
+def let_events_use(key: kms.IKey) -> None:
+    """Add to the key's policy what EventBridge needs to send to an encrypted queue.
+
+    Without it the rule fails silently. An imported key's policy is its owner's to extend.
+    """
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            principals=[iam.ServicePrincipal("events.amazonaws.com")],
+            actions=list(SEAL_ACTIONS),
+            resources=["*"],
+        )
+    )
+
+
+def encrypted_logs(
+    scope: Construct, construct_id: str, *, retention: logs.RetentionDays, encryption_key: kms.IKey | None
+) -> logs.LogGroup:
+    """Return a group of logs that goes with its stack, under the key if there is one, else under CloudWatch's own."""
+    group = logs.LogGroup(
+        scope,
+        construct_id,
+        retention=retention,
+        encryption_key=encryption_key,
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )
+    if encryption_key:
+        let_logs_use(encryption_key, group)
+    return group
+
+
+def let_logs_use(key: kms.IKey, group: logs.LogGroup) -> None:
+    """Add to the key's policy what CloudWatch Logs needs; an imported key's policy is its owner's to extend."""
+    stack = cdk.Stack.of(group)
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            principals=[iam.ServicePrincipal(f"logs.{stack.region}.amazonaws.com")],
+            actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
+            resources=["*"],
+            # Not the group's own ARN: the group names the key, and the key may not name the group.
+            conditions={
+                "ArnLike": {
+                    "kms:EncryptionContext:aws:logs:arn": stack.format_arn(
+                        service="logs",
+                        resource="log-group",
+                        resource_name="*",
+                        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+                    )
+                }
+            },
+        )
+    )
