@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fakes import eventually
 
-from stripe_cache.core.ports import NO_HOLD, Claim
+from stripe_cache.core.ports import LONGEST_CLAIM, NO_HOLD, Claim
 
 if TYPE_CHECKING:
     from tier_contract import Bench
@@ -27,6 +27,38 @@ class ClaimContract:
         assert self.claim(bench, "second") is Claim.TAKEN
         assert self.claim(bench, "first") is Claim.MINE, "its own: whoever held it in this process has given up"
         assert self.claim(bench, "second") is Claim.TAKEN
+
+    def test_asking_claims_nothing(self, bench: Bench) -> None:
+        assert self.claim(bench, "first", seconds=0) is Claim.GONE
+        bench.touch("cus_1")
+        assert self.claim(bench, "first", seconds=0) is Claim.MINE
+        assert self.claim(bench, "second", seconds=0) is Claim.MINE
+        assert self.claim(bench, "second") is Claim.MINE
+        assert self.claim(bench, "first", seconds=0) is Claim.TAKEN
+        assert self.claim(bench, "second", seconds=0) is Claim.MINE
+        bench.tier.release(bench.key(), "t1", "second", LONG)
+        assert self.claim(bench, "first", seconds=0) is Claim.ALONE
+        bench.tier.void(bench.namespace, ["cus_1"], "t2", NO_HOLD)
+        assert self.claim(bench, "first", seconds=0) is Claim.GONE
+
+    def test_whoever_claims_for_less_does_not_take_a_longer_claim_away(self, bench: Bench) -> None:
+        """A process whose invocation ends soon meets the claim of one that has all the time."""
+        bench.touch("cus_1")
+        assert self.claim(bench, "patient") is Claim.MINE
+        assert self.claim(bench, "hurried", seconds=SHORT) is Claim.TAKEN
+        assert self.claim(bench, "hurried", seconds=0) is Claim.TAKEN
+
+    def test_a_claim_longer_than_the_longest_is_none_of_ours(self, bench: Bench) -> None:
+        bench.touch("cus_1")
+        assert self.claim(bench, "stranger", seconds=LONGEST_CLAIM + 1000) is Claim.MINE
+        assert self.claim(bench, "first", seconds=0) is Claim.MINE
+        assert self.claim(bench, "first") is Claim.MINE
+
+    def test_a_stored_value_leaves_nothing_to_wait_for(self, bench: Bench) -> None:
+        bench.touch("cus_1")
+        assert self.claim(bench, "first") is Claim.MINE
+        bench.fill()
+        assert self.claim(bench, "second", seconds=0) is Claim.MINE
 
     def test_each_variant_is_claimed_for_itself(self, bench: Bench) -> None:
         bench.touch("cus_1")
@@ -61,6 +93,14 @@ class ClaimContract:
         assert self.claim(bench, "second") in {Claim.ALONE, Claim.MINE}
         bench.clock.advance(1)
         assert eventually(lambda: self.claim(bench, "second") is not Claim.ALONE)
+
+    def test_a_claim_given_up_without_a_notice_is_free_at_once(self, bench: Bench) -> None:
+        bench.touch("cus_1")
+        assert self.claim(bench, "first") is Claim.MINE
+        bench.tier.release(bench.key(), "t1", "first", 0)
+        assert self.claim(bench, "second") is Claim.MINE
+        bench.tier.release(bench.key(), "t1", "first", 0)
+        assert self.claim(bench, "first") is Claim.TAKEN
 
     def test_a_notice_lasts_as_long_as_asked(self, bench: Bench) -> None:
         bench.touch("cus_1")

@@ -92,3 +92,31 @@ def metrics_emitted(output: str) -> set[Read]:
                 dimensions = frozenset((name, str(blob[name])) for name in names)
                 found |= {(directive["Namespace"], metric["Name"], dimensions) for metric in directive["Metrics"]}
     return found
+
+
+def alarms_by_function(template: dict[str, Any], metric: str) -> set[str]:
+    """Return the logical ids of the functions on which an alarm reads the metric, wherever they were made."""
+    found = set()
+    for read in of_alarms(template):
+        if (read["Namespace"], read["MetricName"]) != ("AWS/Lambda", metric):
+            continue
+        for dimension in read.get("Dimensions", []):
+            value = dimension["Value"]
+            if dimension["Name"] == "FunctionName" and "Ref" in value:
+                found.add(value["Ref"])
+            elif dimension["Name"] == "FunctionName":
+                # The output of another stack, named after what it exports.
+                found.add(value["Fn::GetStackOutput"]["OutputName"])
+    return found
+
+
+def alarm_of(template: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the properties of the one alarm whose logical id contains the name, the hash at its end left out."""
+    found = [
+        alarm["Properties"]
+        for key, alarm in resources(template, "AWS::CloudWatch::Alarm").items()
+        if key[:-8].endswith(name)
+    ]
+    assert len(found) == 1, (name, len(found))
+    properties: dict[str, Any] = found[0]
+    return properties

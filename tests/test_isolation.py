@@ -1,4 +1,4 @@
-"""Rule R1 both ways: what must never be shared is not, and the same identity does share, across processes too."""
+"""Isolation both ways: what must never be shared is not, and the same identity does share, across processes too."""
 
 from __future__ import annotations
 

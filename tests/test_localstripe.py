@@ -29,7 +29,13 @@ def clients(server: Localstripe, valkey: Valkey) -> Iterator[tuple[stripe.Stripe
     """Yield the cached client and the plain one, with the same key."""
     account = f"acct_{uuid.uuid4().hex[:12]}"
     settings = Settings(
-        namespace=account, redis_url=valkey.url, api_base=server.url, events=True, memory_max_lag=0.0, **PATIENT
+        namespace=account,
+        redis_url=valkey.url,
+        api_base=server.url,
+        events=True,
+        memory_max_lag=0.0,
+        rate_limits=None,
+        **PATIENT,
     )
     inner, key = stripe.RequestsClient(), "sk_test_12345"
     cached = StripeCache(settings).client(key, http_client=inner)

@@ -1,4 +1,4 @@
-"""Rule R4: after a write through the client, nobody reads what was before it, whatever became of the answer."""
+"""P3: after a write through the client, nobody reads what was before it, whatever became of the answer."""
 
 from __future__ import annotations
 

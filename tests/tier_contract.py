@@ -13,6 +13,7 @@ from fakes import FakeClock, FaultyTier, RecordingMeter, key_of, stored_of
 
 from stripe_cache.core import metrics
 from stripe_cache.core.ports import NO_HOLD, HoldChange, Reading, Slot, Stamp, StoreOutcome
+from stripe_cache.core.protocol import MERGED, MOST_HOLDS, SKEW_SECONDS
 from stripe_cache.tiers.guarded import GuardedTier
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class Bench:
 
     def void(self, *records: str, token: str = "t2", change: HoldChange = NO_HOLD) -> list[str]:
         return self.tier.void(self.namespace, list(records), token, change)
+
+    def hold(self, token: str, lasts: float = 900.0) -> str:
+        return f"{token}@{int(self.clock.now() + lasts)}"
+
+    def holds(self, record: str = "cus_1") -> set[str]:
+        return {*self.touch(record)[0].holds}
 
 
 class TierContract:
@@ -161,24 +168,60 @@ class TierContract:
         assert bench.read() == Reading(None, None)
 
     def test_voiding_an_absent_record_with_a_hold_creates_it(self, bench: Bench) -> None:
-        assert bench.void("cus_1", token="t2", change=HoldChange(add="w@9")) == ["cus_1"]
+        hold = bench.hold("w")
+        assert bench.void("cus_1", token="t2", change=HoldChange(add=hold)) == ["cus_1"]
         (state,) = bench.touch("cus_1")
-        assert (state.generation, state.holds) == ("t2", ("w@9",))
+        assert (state.generation, state.holds) == ("t2", (hold,))
 
     def test_holds_are_added_and_removed_one_by_one_and_outlive_other_voids(self, bench: Bench) -> None:
-        bench.void("cus_1", token="t1", change=HoldChange(add="a@9"))
-        bench.void("cus_1", token="t2", change=HoldChange(add="b@9"))
+        one, other = bench.hold("a"), bench.hold("b")
+        bench.void("cus_1", token="t1", change=HoldChange(add=one))
+        bench.void("cus_1", token="t2", change=HoldChange(add=other))
         bench.void("cus_1", token="t3")
-        assert sorted(bench.touch("cus_1")[0].holds) == ["a@9", "b@9"]
-        bench.void("cus_1", token="t4", change=HoldChange(remove="a@9"))
-        assert bench.touch("cus_1")[0].holds == ("b@9",)
-        bench.void("cus_1", token="t5", change=HoldChange(remove="b@9"))
-        assert bench.touch("cus_1")[0].holds == ()
+        assert bench.holds() == {one, other}
+        bench.void("cus_1", token="t4", change=HoldChange(remove=one))
+        assert bench.holds() == {other}
+        bench.void("cus_1", token="t5", change=HoldChange(remove=other))
+        assert bench.holds() == set()
 
     def test_removing_a_hold_that_is_not_there_changes_nothing_else(self, bench: Bench) -> None:
-        bench.void("cus_1", token="t1", change=HoldChange(add="a@9"))
+        hold = bench.hold("a")
+        bench.void("cus_1", token="t1", change=HoldChange(add=hold))
         bench.void("cus_1", token="t2", change=HoldChange(remove="other@9"))
-        assert bench.touch("cus_1")[0].holds == ("a@9",)
+        assert bench.holds() == {hold}
+
+    def test_holds_that_have_ended_on_every_clock_go_with_the_next_write(self, bench: Bench) -> None:
+        """Writers that die, or get no answer, leave theirs behind: a busy collection would grow for ever."""
+        ended = [bench.hold(f"e{number}", -SKEW_SECONDS - 60) for number in range(5)]
+        just = bench.hold("j", 60 - SKEW_SECONDS)
+        for hold in (*ended, just, "theirs"):
+            bench.void("cus_1", change=HoldChange(add=hold))
+        mine = bench.hold("m")
+        bench.void("cus_1", change=HoldChange(add=mine))
+        assert bench.holds() == {just, "theirs", mine}, "where a clock is behind, one that has just ended still stands"
+        bench.void("cus_1", change=HoldChange(remove=mine))
+        assert bench.holds() == {just, "theirs"}
+
+    def test_a_hold_is_added_even_by_whose_clock_is_far_behind(self, bench: Bench) -> None:
+        hold = bench.hold("late", -2 * SKEW_SECONDS)
+        bench.void("cus_1", change=HoldChange(add=hold))
+        assert bench.holds() == {hold}
+
+    def test_too_many_holds_become_one_that_lasts_as_long_as_the_longest(self, bench: Bench) -> None:
+        holds = [bench.hold(f"w{number}", 100 + number) for number in range(MOST_HOLDS)]
+        for hold in holds:
+            bench.void("cus_1", change=HoldChange(add=hold))
+        assert bench.holds() == {*holds}
+        last = bench.hold("last", 50)
+        bench.void("cus_1", token="t9", change=HoldChange(add=last))
+        merged = bench.hold(MERGED, 99 + MOST_HOLDS)
+        assert bench.holds() == {merged}
+        assert bench.touch("cus_1")[0].generation == "t9"
+        bench.void("cus_1", change=HoldChange(remove=last))
+        assert bench.holds() == {merged}, "nobody takes it away: it ends by itself"
+        another = bench.hold("x")
+        bench.void("cus_1", change=HoldChange(add=another))
+        assert bench.holds() == {merged, another}
 
     def test_only_the_same_generation_is_settled_and_only_once(self, bench: Bench) -> None:
         bench.touch("cus_1", token="t1")

@@ -15,10 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from consistency.actors import OK, Actor, Suspended, Violation, World
 
-from stripe_cache.core import protocol
+from stripe_cache.core import claims, protocol
+from stripe_cache.tiers import redis as redis_tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
+
+
+_RANDOM: tuple[Any, ...] = (protocol, claims, redis_tier)
+"""Modules that draw random words, which would make each run of an actor another one."""
+
+
+_RESCUES = 4
+"""How often one thing may happen because nobody can go on; who still waits then waits for ever."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class Nature:
     effect: Callable[[World], bool]
     """Change the world; return False if there is nothing to change."""
     limit: int = 1
+    rescue: bool = False
+    """Whether it also happens where nobody could go on otherwise, as the passing of time does."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ class Search:
         """Search until everything is explored or a promise broken; raises RuntimeError beyond `most_states`."""
         began = time.perf_counter()
         path = _Path("", None)
-        random_words = protocol.new_token
+        random_words = [module.new_token for module in _RANDOM]
         # A search keeps what it makes: looking for garbage in it takes longer than the search.
         gc.disable()
         logging.disable()
@@ -118,7 +129,8 @@ class Search:
         finally:
             gc.enable()
             logging.disable(logging.NOTSET)
-            protocol.new_token = random_words
+            for module, words in zip(_RANDOM, random_words, strict=True):
+                module.new_token = words
         self.report.schedule = path.labels()
         self.report.seconds = time.perf_counter() - began
         return self.report
@@ -154,17 +166,26 @@ class Search:
         return _Node(world, tuple(logs), tuple(pending), (0,) * len(self._happenings), 0, _Path("", None))
 
     def _successors(self, node: _Node) -> Iterator[_Node]:
+        waiting = [name for name, step in zip(self._names, node.pending, strict=True) if step is not None]
+        stuck = bool(waiting)
         for index, step in enumerate(node.pending):
-            if step is None:
+            if step is None or (step.ready is not None and not step.ready(node.world)):
                 continue
+            stuck = False
             unlucky = f"{self._names[index]}: {step.label}".startswith(self._program.unlucky)
             allowed = [fault for fault in self._program.faults if unlucky and fault in step.faults]
             for choice in (OK, *(allowed if node.faults < self._program.fault_budget else ())):
                 yield self._step(node, index, step, choice)
-        if any(step is not None for step in node.pending) and sum(node.used) < self._program.happenings:
-            for index, nature in enumerate(self._happenings):
-                if node.used[index] < nature.limit:
-                    yield from self._happen(node, index, nature)
+        left = self._program.happenings - sum(
+            used for used, nature in zip(node.used, self._happenings, strict=True) if not nature.rescue
+        )
+        for index, nature in enumerate(self._happenings if waiting else ()):
+            more = nature.limit - node.used[index]
+            if (more > 0 and (left > 0 or nature.rescue)) or (stuck and nature.rescue and more > -_RESCUES):
+                stuck = stuck and not nature.rescue
+                yield from self._happen(node, index, nature)
+        if stuck:
+            raise _FoundError(node.path) from Violation(f"nobody can go on: {', '.join(waiting)}")
 
     def _step(self, node: _Node, index: int, step: Suspended, choice: str) -> _Node:
         name, world = self._names[index], dict(node.world)
@@ -206,8 +227,8 @@ class Search:
         self, world: World, name: str, log: tuple[Any, ...], choice: str | None
     ) -> tuple[tuple[Any, ...], Suspended | None]:
         actor = Actor(name, world, list(log), choice)
-        # Random words would make each run of an actor another one.
-        protocol.new_token = actor.token
+        for module in _RANDOM:
+            module.new_token = actor.token
         try:
             self._program.actors[name](actor)
         except Suspended as step:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from consistency.actors import BREAKS, FAILS, LOST, Actor, BrokenConnectionError, World
+from consistency.actors import FAILS, LOST, Actor, World
 from consistency.explorer import Nature
 
 from stripe_cache.core.ports import Counter, HoldChange, Reading, Slot, Stamp, State, StoreOutcome
+from stripe_cache.core.protocol import kept_holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -37,9 +38,10 @@ class Record(NamedTuple):
 
 
 class ModelTier:
-    """A tier of the world as one actor uses it. Subclasses plant bugs."""
+    """A tier of the world as one actor uses it. Subclasses plant bugs.
 
-    resends_the_same_token = False
+    Nothing is sent again here, as in DynamoDB's tier; what Redis's sends again is explored as `redis_model.py`.
+    """
 
     def __init__(self, actor: Actor, name: str, watched: Sequence[str]) -> None:
         self._actor = actor
@@ -78,7 +80,7 @@ class ModelTier:
             record
             for record in records
             if record in self._watched
-            and self._named(f"void {record}", token, partial(self._void, record=record, change=change))
+            and self._point(f"void {record}", partial(self._void, record=record, token=token, change=change))
         ]
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
@@ -88,18 +90,10 @@ class ModelTier:
         return counter
 
     def _touch_all(self, records: Sequence[str], token: str) -> list[State]:
-        return [self._named(f"touch {record}", token, partial(self._touch, record=record)) for record in records]
+        return [self._point(f"touch {record}", partial(self._touch, record=record, token=token)) for record in records]
 
-    def _point(self, what: str, effect: Callable[[World], Any], faults: tuple[str, ...] = _FAULTS) -> Any:
-        return self._actor.point(f"{what} in {self._name}", effect, faults)
-
-    def _named(self, what: str, token: str, effect: Callable[..., Any]) -> Any:
-        """Take a step that may give a record the generation `token`; if its connection breaks, it is sent again."""
-        try:
-            return self._point(what, partial(effect, token=token), (*_FAULTS, BREAKS))
-        except BrokenConnectionError:
-            again = token if self.resends_the_same_token else f"{token}~"
-            return self._point(f"{what} again", partial(effect, token=again))
+    def _point(self, what: str, effect: Callable[[World], Any]) -> Any:
+        return self._actor.point(f"{what} in {self._name}", effect, _FAULTS)
 
     def _read(self, world: World, record: str, key: Key | None) -> Reading:
         held = world.get((self._name, record))
@@ -126,7 +120,7 @@ class ModelTier:
         held = world.get((self._name, record))
         if held is None and not change.add:
             return False
-        holds = {*(held.holds if held else ()), change.add} - {change.remove, ""}
+        holds = kept_holds(held.holds if held else (), change, world["time"])
         world[self._name, record] = Record(token, None, tuple(sorted(holds)))
         return True
 

@@ -71,12 +71,6 @@ class ReusesEpochs(ModelTier):
         return "epoch"
 
 
-class ResendsTheSameToken(ModelTier):
-    """A step whose connection broke is sent again as it was, as a client library's own retry does."""
-
-    resends_the_same_token = True
-
-
 class ReleasesEveryHold(ModelTier):
     """The end of a write lets go of the holds of all others, too."""
 
@@ -231,9 +225,9 @@ def holds_nothing() -> Iterator[None]:
 class PaysInAnyOrder(Debts):
     """Only the tier that could not be told is owed something."""
 
-    def add(self, tier: Tier, namespace: str, records: Any) -> None:
+    def add(self, tier: Tier, namespace: str, records: Any, hold: str = "") -> None:
         if tier.name == "dynamodb":
-            super().add(tier, namespace, records)
+            super().add(tier, namespace, records, hold)
 
 
 @dataclass(frozen=True)
@@ -278,6 +272,5 @@ MUTANTS = (
     Mutant("an invalidation counts as finished before it is", "memory", (), _function("invalidate", _finishes_first)),
     Mutant("memory trusts the monotonic clock alone", "memory frozen", (("near", TrustsTheMonotonicClock),)),
     Mutant("a near copy's counter is read after its value", "memory", (("lookup", WitnessedLate),)),
-    Mutant("a broken connection sends the same token again", "resend", (("tier", ResendsTheSameToken),)),
     Mutant("debts are paid in any order", "outage of a write", (("debts", PaysInAnyOrder),)),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from consistency import promises
 from consistency.actors import Actor, Violation, World
-from consistency.model import ModelTier
+from consistency.model import ModelTier, Record
 
 from stripe_cache.core import directives, protocol
 from stripe_cache.core.answer import Answer
@@ -21,12 +21,13 @@ from stripe_cache.core.lookup import Lookup, Miss, Tiers
 from stripe_cache.core.near import Near
 from stripe_cache.core.plan import Lifetimes, Plan
 from stripe_cache.core.ports import NO_HOLD, HoldChange, NullMeter, Tier
-from stripe_cache.core.writing import Write, writing
+from stripe_cache.core.read_through import ReadThrough
+from stripe_cache.core.writing import Attempts, Write, writing
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.memory import MemoryTier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NAMESPACE = "acct_1.test"
 CUSTOMER, SUBSCRIPTION = "cus_1", "sub_1"
@@ -34,6 +35,7 @@ _LIFETIMES = Lifetimes(1e9, 0.0, 1e9, 1e9)
 PLANS = {record: Plan(Key.of(NAMESPACE, record, "v"), "", _LIFETIMES, ()) for record in (CUSTOMER, SUBSCRIPTION)}
 EMBEDS = {CUSTOMER: (), SUBSCRIPTION: (CUSTOMER,)}
 _ATTEMPTS = 2
+_CONFLICT = 409
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,16 @@ class Site:
     versions: bool = False
     """Whether answers hold versions, as the promises about writes need. Those about invalidations need none: they
     speak of when a call started, whatever it brought."""
-    tier: type[ModelTier] = ModelTier
+    tier: Callable[[Actor, str, Sequence[str]], Tier] = ModelTier
+    """Makes the tiers: ModelTier, a mutant of it, or a real tier over a model of its server."""
     invalidator: type[Invalidator] = Invalidator
     near: type[Near] = Near
     lookup: type[Lookup] = Lookup
     debts: type[Debts] = Debts
+    timed: bool = False
+    """Whether its clocks show the world's time; with a memory they do."""
+    reads: type[ReadThrough] = ReadThrough
+    flights: type[Any] | None = None
 
 
 class _StoppedClock:
@@ -81,12 +88,13 @@ class Process:
     def __init__(self, actor: Actor, site: Site) -> None:
         self._actor = actor
         self._site = site
-        self.clock: Any = _WorldClock(actor) if site.memory else _StoppedClock()
+        self.clock: Any = _WorldClock(actor) if site.memory or site.timed else _StoppedClock()
         meter = NullMeter()
         # A breaker would only add reads that ask nobody.
         shared: tuple[Tier, ...] = tuple(
             GuardedTier(site.tier(actor, name, site.watched), 1.0, _StoppedClock(), meter) for name in site.shared
         )
+        self.shared = shared
         tiers = Tiers(MemoryTier(1 << 20, self.clock) if site.memory else None, shared)
         debts = site.debts()
         self.near = site.near(promises.MAX_LAG, self.clock)
@@ -125,7 +133,7 @@ class Process:
     def write(self, record: str) -> None:
         """Write through the client."""
         actor = self._actor
-        write = Write(self.invalidator, NAMESPACE, "post", f"https://api.stripe.com/v1/customers/{record}", "name=x")
+        write = Write(self.invalidator, NAMESPACE, "post", _url(record), "name=x")
         with writing(write, self.clock) as answered:
             version: int = actor.point(
                 f"the write of {record} takes effect",
@@ -135,9 +143,35 @@ class Process:
         told = not self.invalidator.failed_last
         actor.instant(partial(promises.write_answered, process=actor.name, record=record, version=version, told=told))
 
+    def write_without_an_answer(self, record: str) -> None:
+        """Write through the client twice: no answer, then a conflict. It gives up before Stripe has performed it."""
+        actor, attempts = self._actor, Attempts(may_repeat=True, has_key=True)
+        with writing(Write(self.invalidator, NAMESPACE, "post", _url(record), "name=x"), self.clock) as answered:
+            with attempts.attempt():
+                actor.point(
+                    f"the write of {record} is sent", lambda world: world.setdefault(("sent", record), "on its way")
+                )
+            with attempts.attempt() as status:
+                status.append(_CONFLICT)
+            if attempts.settle(_CONFLICT):
+                answered.append(b"{}")
+
+    def perform(self, record: str) -> None:
+        """Be Stripe, and perform that write at last."""
+        self._actor.point(
+            f"the write of {record} takes effect",
+            partial(promises.late_write_takes_effect, process=self._actor.name, record=record),
+            ready=lambda world: ("sent", record) in world,
+        )
+
+    def announce(self) -> None:
+        """Announce an invalidation, and die."""
+        for tier in self.shared:
+            tier.count(NAMESPACE, started=1)
+
     def begin_write(self, record: str) -> None:
         """Do what comes before a write is sent."""
-        Write(self.invalidator, NAMESPACE, "post", f"https://api.stripe.com/v1/customers/{record}", "name=x").begin(0.0)
+        Write(self.invalidator, NAMESPACE, "post", _url(record), "name=x").begin(0.0)
 
     def die_in_write(self, record: str) -> None:
         """Let a write that was begun take effect, and never end it."""
@@ -163,6 +197,10 @@ class Process:
         self.lookup.fill(miss, entry, self.clock.now())
 
 
+def _url(record: str) -> str:
+    return f"https://api.stripe.com/v1/customers/{record}"
+
+
 class _Witnessed(Invalidator):
     """An invalidator that remembers whether its last invalidation reached every tier."""
 
@@ -180,8 +218,8 @@ class _Witnessed(Invalidator):
 class Onlooker(Actor):
     """Takes every step at once: looks at a state without being part of it."""
 
-    def point(self, label: str, effect: Any, faults: tuple[str, ...] = ()) -> Any:
-        del label, faults
+    def point(self, label: str, effect: Any, faults: tuple[str, ...] = (), **how: Any) -> Any:
+        del label, faults, how
         self._begin()
         return effect(self.world)
 
@@ -190,12 +228,19 @@ class Onlooker(Actor):
         return effect(self.world)
 
 
+def _holds_values(held: Any) -> bool:
+    """Tell whether a record, of either model, holds any value: most do not, and need no look."""
+    return bool(held.values) if isinstance(held, Record) else any(name.startswith("v") for name, _ in held or ())
+
+
 def no_dead_value(site: Site, world: World) -> None:
     """Look into every shared tier, in this very state, and check what it would serve to whoever comes now."""
-    if not world["deaths"] and not world["floors"]:
+    start = promises.now(world)
+    if not start.deaths and not start.floors:
         return
-    start = promises.Start(world["time"], world["deaths"], world["floors"])
     for name in site.shared:
+        if not any(_holds_values(world.get((name, record))) for record in PLANS):
+            continue
         tier = site.tier(Onlooker("onlooker", world, []), name, site.watched)
         for plan in PLANS.values():
             (found,) = protocol.look(tier, [plan.key])

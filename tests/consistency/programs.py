@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from consistency import promises
-from consistency.actors import BREAKS, FAILS, LOST, Actor, World
+from consistency.actors import FAILS, LOST, Actor, World
 from consistency.explorer import Nature, Program
 from consistency.model import evict, flush
 from consistency.processes import CUSTOMER, SUBSCRIPTION, Onlooker, Process, Site, no_dead_value
@@ -29,18 +29,6 @@ def read(record: str, times: int = 1) -> Script:
 
 def invalidate(record: str) -> Script:
     return lambda process: process.invalidate(record)
-
-
-def write(record: str) -> Script:
-    return lambda process: process.write(record)
-
-
-def write_then_read(record: str, then: str) -> Script:
-    def script(process: Process) -> None:
-        process.write(record)
-        process.read(then)
-
-    return script
 
 
 def losses(*tiers: str, records: tuple[str, ...] = (CUSTOMER, SUBSCRIPTION)) -> tuple[Nature, ...]:
@@ -123,14 +111,14 @@ def program(
     )
 
 
-_PLAIN = (CUSTOMER,)
+PLAIN = (CUSTOMER,)
 
 
 def _plain(site: Site) -> Program:
-    site = replace(site, watched=_PLAIN)
+    site = replace(site, watched=PLAIN)
     scripts = {"R": read(CUSTOMER), "Q": read(CUSTOMER), "I": invalidate(CUSTOMER)}
     return program(
-        "two fills, an invalidation, a loss", site, scripts, nature=losses("redis", records=_PLAIN), happenings=1
+        "two fills, an invalidation, a loss", site, scripts, nature=losses("redis", records=PLAIN), happenings=1
     )
 
 
@@ -151,9 +139,9 @@ def _epochs(site: Site) -> Program:
 
 
 def _two_tiers(site: Site) -> Program:
-    site = replace(site, shared=TWO, watched=_PLAIN)
+    site = replace(site, shared=TWO, watched=PLAIN)
     scripts = {"R": read(CUSTOMER), "I": invalidate(CUSTOMER)}
-    nature = losses(*TWO, records=_PLAIN)
+    nature = losses(*TWO, records=PLAIN)
     return program(
         "two tiers, a copy upwards, a loss", site, scripts, nature=nature, happenings=1, cached=("dynamodb",)
     )
@@ -168,72 +156,36 @@ def _two_tiers_embedded(site: Site) -> Program:
 
 
 def _outage(site: Site) -> Program:
-    site = replace(site, shared=TWO, watched=_PLAIN)
+    site = replace(site, shared=TWO, watched=PLAIN)
     scripts = {"R": read(CUSTOMER), "I": invalidate(CUSTOMER)}
     return program("two tiers, a step fails or its answer is lost", site, scripts, faults=(FAILS, LOST), fault_budget=1)
 
 
-def _write(site: Site) -> Program:
-    scripts = {"W": write(CUSTOMER), "R": read(SUBSCRIPTION), "Q": read(CUSTOMER)}
-    return program("a write, two fills", replace(site, versions=True), scripts)
-
-
-def _crash(site: Site) -> Program:
-    scripts = {"W": write(CUSTOMER), "R": read(SUBSCRIPTION)}
-    return program("a writer dies", replace(site, versions=True), scripts, mortal=("W",), happenings=1)
-
-
-def _two_writers(site: Site) -> Program:
-    site = replace(site, versions=True, watched=_PLAIN)
-    scripts = {"W": lambda process: process.die_in_write(CUSTOMER), "V": write(CUSTOMER), "R": read(CUSTOMER)}
-    return program("two writers, one dies", site, scripts, begun=True)
-
-
-def _write_outage(site: Site) -> Program:
-    site = replace(site, versions=True, shared=TWO, watched=_PLAIN)
-    scripts = {"W": write_then_read(CUSTOMER, CUSTOMER), "R": read(CUSTOMER)}
-    return program(
-        "a writer cannot reach DynamoDB",
-        site,
-        scripts,
-        faults=(FAILS,),
-        fault_budget=2,
-        unlucky=("W: announce in dynamodb",),
-        cached=("dynamodb",),
-    )
-
-
 def _memory(site: Site) -> Program:
-    site = replace(site, memory=True, watched=_PLAIN)
+    site = replace(site, memory=True, watched=PLAIN)
     scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
     return program("memory, time passes", site, scripts, nature=(tick(6.0, 3),), happenings=3, cached=("redis",))
 
 
 def _memory_frozen(site: Site) -> Program:
-    site = replace(site, memory=True, watched=_PLAIN)
+    site = replace(site, memory=True, watched=PLAIN)
     scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
     nature = (tick(6.0, 2), freeze("R", 20.0))
     return program("memory, a freeze", site, scripts, nature=nature, happenings=3)
 
 
 def _memory_set_back(site: Site) -> Program:
-    site = replace(site, memory=True, watched=_PLAIN)
+    site = replace(site, memory=True, watched=PLAIN)
     scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
     nature = (tick(6.0, 2), set_back("R", 12.0))
     return program("memory, a clock set back", site, scripts, nature=nature, happenings=3)
 
 
 def _memory_lossy(site: Site) -> Program:
-    site = replace(site, memory=True, watched=_PLAIN)
+    site = replace(site, memory=True, watched=PLAIN)
     scripts = {"R": read(CUSTOMER, 3), "I": invalidate(CUSTOMER)}
-    nature = (tick(12.0, 1), *losses("redis", records=_PLAIN))
+    nature = (tick(12.0, 1), *losses("redis", records=PLAIN))
     return program("memory, a loss", site, scripts, nature=nature, happenings=2, cached=("redis",))
-
-
-def _resend(site: Site) -> Program:
-    site = replace(site, watched=_PLAIN)
-    scripts = {"I": invalidate(CUSTOMER), "J": invalidate(CUSTOMER), "R": read(CUSTOMER)}
-    return program("a connection breaks", site, scripts, faults=(BREAKS,), fault_budget=1, cached=("redis",))
 
 
 def _everything(site: Site) -> Program:
@@ -251,7 +203,7 @@ def _everything(site: Site) -> Program:
 
 
 def _two_tiers_three(site: Site) -> Program:
-    site = replace(site, shared=TWO, watched=_PLAIN)
+    site = replace(site, shared=TWO, watched=PLAIN)
     scripts = {"R": read(CUSTOMER), "Q": read(CUSTOMER), "I": invalidate(CUSTOMER)}
     return program("two tiers, two fills, an invalidation", site, scripts)
 
@@ -264,17 +216,12 @@ PROGRAMS: dict[str, Builder] = {
     "two tiers": _two_tiers,
     "two tiers embedded": _two_tiers_embedded,
     "outage": _outage,
-    "crash": _crash,
-    "two writers": _two_writers,
-    "resend": _resend,
     "memory": _memory,
     "memory frozen": _memory_frozen,
-    "memory set back": _memory_set_back,
-    "memory lossy": _memory_lossy,
 }
 SLOW: dict[str, Builder] = {
-    "write": _write,
-    "outage of a write": _write_outage,
+    "memory set back": _memory_set_back,
+    "memory lossy": _memory_lossy,
     "everything": _everything,
     "two tiers, three processes": _two_tiers_three,
 }

@@ -6,8 +6,11 @@ call begins just before its first step, and is over right after its last.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from functools import cache
+from typing import Any, NamedTuple
 
+from consistency import takeovers
 from consistency.actors import Violation, World
 
 MAX_LAG = 10.0
@@ -48,7 +51,8 @@ class Start(NamedTuple):
 def new_world(*records: str) -> World:
     """Return a world in which nothing is cached and every object has its version 0."""
     versions = {("origin", record): 0 for record in records}
-    return {"time": 0.0, "calls": frozenset(), "deaths": frozenset(), "floors": frozenset(), **versions}
+    none: frozenset[Any] = frozenset()
+    return {"time": 0.0, "calls": none, "deaths": none, "floors": none, "excused": none, **versions}
 
 
 def call_started(world: World, call: Call) -> None:
@@ -66,13 +70,13 @@ def origin_changes(world: World, record: str) -> int:
 
 
 def invalidation_begins(world: World, process: str, records: tuple[str, ...]) -> None:
-    world["doomed", process] = frozenset(
-        call.name for call in world["calls"] if not set(records).isdisjoint(call.records)
-    )
+    world["doomed", process] = _calls_with(world, *records)
 
 
 def invalidation_confirmed(world: World, process: str) -> None:
-    world["deaths"] |= {Death(call, world["time"], process) for call in world.pop(("doomed", process))}
+    died = {Death(call, world["time"], process) for call in world.pop(("doomed", process))}
+    world["deaths"] |= died
+    takeovers.confirmed(world, process, died)
 
 
 def invalidation_failed(world: World, process: str) -> None:
@@ -80,8 +84,18 @@ def invalidation_failed(world: World, process: str) -> None:
 
 
 def write_takes_effect(world: World, process: str, record: str) -> int:
-    world["unanswered", process] = frozenset(call.name for call in world["calls"] if record in call.records)
+    world["unanswered", process] = _calls_with(world, record)
     return origin_changes(world, record)
+
+
+def late_write_takes_effect(world: World, process: str, record: str) -> None:
+    """Take note that Stripe performs a write whose caller has given up: all that was fetched before is dead now."""
+    origin_changes(world, record)
+    world["deaths"] |= {Death(call, world["time"], process) for call in _calls_with(world, record)}
+
+
+def _calls_with(world: World, *records: str) -> frozenset[str]:
+    return frozenset(call.name for call in world["calls"] if not set(records).isdisjoint(call.records))
 
 
 def write_answered(world: World, process: str, record: str, version: int, *, told: bool) -> None:
@@ -99,11 +113,25 @@ def writer_died(process: str, world: World) -> None:
 
 
 def read_begins(world: World, process: str) -> None:
-    world["reading", process] = Start(world["time"], world["deaths"], world["floors"])
+    world["reading", process] = now(world)
+
+
+def now(world: World) -> Start:
+    """Return what is promised to whoever reads from here on."""
+    return Start(world["time"], world["deaths"] - world["excused"], world["floors"])
 
 
 def body_of(call: Call, versions: tuple[tuple[str, int], ...]) -> bytes:
-    return "|".join([call.name, *(f"{record}={version}" for record, version in versions)]).encode()
+    """Make the answer a call brings: an object with the others inside, and what the checks want to know of it."""
+    own, *inside = call.records
+    found: dict[str, Any] = {"id": own, "object": "thing", "metadata": {"call": call.name, "versions": dict(versions)}}
+    return json.dumps(found | {one: {"id": one, "object": "customer"} for one in inside}).encode()
+
+
+@cache
+def _said(body: bytes) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(body)["metadata"]
+    return said
 
 
 def read_ends(world: World, process: str, tier: str, body: bytes) -> None:
@@ -118,7 +146,7 @@ def read_ends_at_origin(world: World, process: str) -> None:
 
 def check(process: str, tier: str, body: bytes, start: Start) -> None:
     """Raise Violation if the promises forbid this answer."""
-    call, *versions = body.decode().split("|")
+    call, held = _said(body)["call"], _said(body)["versions"]
     # A process's memory may lag behind what another process was told, and behind nothing else.
     grace = MAX_LAG if tier == "memory" else 0.0
     for death in start.deaths:
@@ -126,12 +154,11 @@ def check(process: str, tier: str, body: bytes, start: Start) -> None:
             raise Violation(
                 f"{tier} serves the answer of call {call} to {process}, invalidated since by {death.process}"
             )
-    held = dict(version.split("=") for version in versions)
     for floor in start.floors:
         if floor.process not in {"", process, f"own {process}"} or floor.record not in held:
             continue
         lag = grace if floor.process == "" else 0.0
-        if int(held[floor.record]) < floor.version and start.time >= floor.since + lag:
+        if held[floor.record] < floor.version and start.time >= floor.since + lag:
             raise Violation(
                 f"{tier} serves {floor.record} version {held[floor.record]} to {process} after the answer to the write "
                 f"of version {floor.version}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from stripe_cache.core import directives
 from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.plan import Plan, Request
 from stripe_cache.core.ports import NullMeter, Tier
-from stripe_cache.core.read_through import Ticket
+from stripe_cache.core.steps import Pause, Ticket
 from stripe_cache.core.writing import Write
 from stripe_cache.tiers.dynamodb import DynamoDBTier
 from stripe_cache.tiers.redis import RedisTier
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from local.dynamodb import DynamoDB
     from local.valkey import Valkey
     from stripe_cache.core.engine import Engine
+    from stripe_cache.core.steps import Step
 
 BASE = "https://api.stripe.com"
 CUSTOMER = "/v1/customers/cus_1"
@@ -142,17 +144,39 @@ def costs(valkey: Valkey, dynamodb: DynamoDB) -> Iterator[dict[str, Cost]]:
         connection.delete("sc1:{acct_costs.test|cus_1}")
         found["hit in DynamoDB, copied to Redis"] = meter.cost(lambda: _hit(both, CUSTOMER))
         found["invalidation of one record"] = meter.cost(lambda: both.invalidate(["cus_1"], livemode=False))
-        write = Write(both.invalidator, "acct_costs.test", "post", f"{BASE}/v1/customers/cus_1", "name=x")
+        asked = ("acct_costs.test", "post", f"{BASE}/v1/customers/cus_1", "name=x")
+        write = Write(both.invalidator, *asked)
         found["before a write of a customer (3 records)"] = meter.cost(lambda: write.begin(both.clock.now()))
         found["after a write of a customer (3 records)"] = meter.cost(lambda: write.end("{}"))
+        # A writer that died long ago.
+        Write(both.invalidator, *asked).begin(both.clock.now() - 7200)
+        later = Write(both.invalidator, *asked)
+        found["the same, each with holds that have ended"] = meter.cost(lambda: later.begin(both.clock.now()))
+        later.end("{}")
+        for name, one, other in (
+            ("a look while another process asks", both, engine("redis", "dynamodb")),
+            ("a look while another process asks, without Redis", low, engine("dynamodb")),
+        ):
+            one.invalidate(["cus_1"], livemode=False)
+            asking, waiting = _begin(one, CUSTOMER), _begin(other, CUSTOMER)
+            assert isinstance(asking, Ticket)
+            assert isinstance(waiting, Pause)
+            found[name] = meter.cost(partial(other.reads.resume, waiting))
+            one.reads.abandon(asking)
+        low.invalidate(["cus_1"], livemode=False)
+        found["miss and fill without Redis"] = meter.cost(lambda: _read(low, CUSTOMER))
         yield found
     client.close()
 
 
-def _read(engine: Engine, path: str) -> Answer:
+def _begin(engine: Engine, path: str) -> Step:
     plan = engine.planner.plan(Request("get", BASE + path, "sk_test_a", "", "", "2026-10-28.endive"))
     assert isinstance(plan, Plan)
-    step = engine.reads.begin(plan, directives.NONE)
+    return engine.reads.begin(plan, directives.NONE)
+
+
+def _read(engine: Engine, path: str) -> Answer:
+    step = _begin(engine, path)
     if isinstance(step, Answer):
         return step
     assert isinstance(step, Ticket)

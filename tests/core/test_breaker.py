@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +41,16 @@ def test_one_probe_per_pause_is_admitted_and_its_success_closes_it(breaker: Brea
     assert [breaker.admits() for _ in range(3)] == [True, False, False]
     breaker.succeeded()
     assert all(breaker.admits() for _ in range(3))
+
+
+def test_of_many_threads_at_once_one_probes(breaker: Breaker, clock: FakeClock) -> None:
+    breaker.failed(was_slow=True)
+    for _ in range(20):
+        clock.advance(LONGEST_PAUSE)
+        barrier = Barrier(8)
+        with ThreadPoolExecutor(8) as threads:
+            admitted = list(threads.map(lambda _, gate=barrier: (gate.wait(), breaker.admits())[1], range(8)))
+        assert sum(admitted) == 1
 
 
 def test_a_probe_that_never_reports_back_does_not_shut_it_for_ever(breaker: Breaker, clock: FakeClock) -> None:

@@ -33,7 +33,7 @@ class Process:
         self.body = {"id": "cus_1", "object": "customer", "name": "old"}
         self.calls = 0
 
-    def origin(self) -> Response:
+    def origin(self, _occasion: drive.Occasion = None) -> Response:
         self.calls += 1
         return Response(200, {"Request-Id": "req_1", "Set-Cookie": "secret"}, json.dumps(self.body).encode())
 
@@ -183,7 +183,7 @@ def test_what_must_not_be_stored_is_served_all_the_same(
     process: Process, meter: RecordingMeter, body: bytes, reason: str
 ) -> None:
     for _ in range(2):
-        answer = drive.run(process.engine.reads, process.plan(), NONE, lambda: Response(200, {}, body))
+        answer = drive.run(process.engine.reads, process.plan(), NONE, lambda _: Response(200, {}, body))
         assert (answer.body, answer.status.stored) == (body, False), reason
     assert meter.total(metrics.FILL_SKIPPED) == 2
 

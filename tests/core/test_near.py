@@ -135,3 +135,14 @@ def test_an_older_look_does_not_replace_a_newer_one(near: Near, tier: FaultyTier
     near.note(tier, N, before, early)
     assert near.last_seen(tier, N) == (after.epoch, 1)
     assert near.last_seen(tier, "other") is None
+
+
+def test_a_copy_that_was_found_out_of_date_is_not_trusted_at_the_next_look(
+    near: Near, tier: FaultyTier, witness: Witness, clock: FakeClock
+) -> None:
+    near.is_current(N, witness)
+    before = witness.seen
+    protocol.invalidate(tier.tier, N, ["cus_1"])
+    clock.advance(1.0)
+    assert [near.is_current(N, witness), near.is_current(N, witness)] == [False, False]
+    assert witness.seen == before

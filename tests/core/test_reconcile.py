@@ -1,118 +1,22 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 import pytest
+from sweeps import FIRST_WINDOW, NOW, Bench
 
 from stripe_cache import Settings
 from stripe_cache.core import metrics
 from stripe_cache.core.cursor import BadCursorError, Cursor
 from stripe_cache.core.errors import InvalidationError
 from stripe_cache.core.reconcile import (
-    FIRST_WINDOW,
+    LONGEST_WINDOW,
     OVERLAP,
     PAGE,
-    EventGoneError,
     EventsUnavailableError,
     Reconciler,
-    Sweep,
 )
 from stripe_cache.wiring import build
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-NOW = 1_800_000_000.0
-
-
-class Bench:
-    """An account's events in the order Stripe lists them, a cursor in a variable, and a clock that is set.
-
-    What Stripe promises about pages is all that is modelled; the handlers' tests run against the fake's own list.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.kept: str | None = None
-        self.now_ = NOW
-        self.asked: list[Mapping[str, Any]] = []
-        self.voided: list[list[str]] = []
-        self.counts: dict[str, float] = {}
-        self.fail_at = -1
-        self.crash = ""
-        self.engine = build(Settings(namespace="acct_1"), clock=self, meter=self)
-        invalidate = self.engine.invalidator.invalidate
-
-        def record(namespace: str, records: Sequence[str], *rest: Any) -> dict[str, int]:
-            if self.crash == "applying" and self.voided:
-                raise InvalidationError(tuple(records), {}, {"redis": "down"})
-            self.voided.append(list(records))
-            return invalidate(namespace, records, *rest)
-
-        monkeypatch.setattr(self.engine.invalidator, "invalidate", record)
-
-    def now(self) -> float:
-        return self.now_
-
-    def monotonic(self) -> float:
-        return self.now_
-
-    def count(self, metric: str, value: float = 1, **_: str) -> None:
-        self.counts[metric] = self.counts.get(metric, 0) + value
-
-    def observe(self, metric: str, milliseconds: float, **_: str) -> None:
-        self.counts[metric] = milliseconds
-
-    def load(self, namespace: str) -> str | None:
-        assert namespace == "acct_1.test"
-        return self.kept
-
-    def save(self, namespace: str, text: str, now: float) -> None:
-        assert (namespace, now) == ("acct_1.test", self.now_)
-        if self.crash == "saving":
-            raise RuntimeError("killed")
-        self.kept = text
-
-    def happen(self, count: int, *, age: float = 0.0, customer: str = "") -> list[str]:
-        """Let customers change, each `age` seconds ago; the newest event comes first in the list."""
-        made = []
-        for _ in range(count):
-            number = len(self.events)
-            body = {"object": "customer", "id": customer or f"cus_{number}"}
-            event = {"id": f"evt_{number}", "object": "event", "type": "customer.updated", "data": {"object": body}}
-            self.events.insert(0, event | {"created": int(self.now_ - age), "livemode": False})
-            made.append(body["id"])
-        return made
-
-    def list_events(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        self.asked.append(params)
-        if len(self.asked) == self.fail_at:
-            raise EventsUnavailableError("429")
-        created = params.get("created", {})
-        found = [
-            event
-            for event in self.events
-            if created.get("gte", 0) <= event["created"] < created.get("lt", NOW * 2)
-            and ("delivery_success" not in params or event.get("undelivered"))
-        ]
-        limit, ids = params["limit"], [event["id"] for event in found]
-        if "ending_before" in params:
-            if params["ending_before"] not in ids:
-                raise EventGoneError("No such event")
-            end = ids.index(params["ending_before"])
-            return {"data": found[max(0, end - limit) : end], "has_more": end > limit}
-        start = 0
-        if "starting_after" in params:
-            start = ids.index(params["starting_after"]) + 1
-        return {"data": found[start : start + limit], "has_more": len(found) > start + limit}
-
-    def sweep(self, calls: int = 10) -> Sweep:
-        self.asked, self.voided = [], []
-        return Reconciler(self.engine, self, self.list_events, "acct_1.test", account=None).run(calls)
-
-    def objects(self) -> set[str]:
-        return {name for step in self.voided for name in step if name.startswith("cus_")}
 
 
 @pytest.fixture
@@ -200,7 +104,7 @@ def test_a_tier_that_cannot_be_told_keeps_the_cursor_where_it_is(bench: Bench) -
     bench.crash = "applying"
     with pytest.raises(InvalidationError):
         bench.sweep()
-    assert bench.kept is None
+    assert Cursor.load(bench.kept or "").after == "evt_0", "before all that was not applied"
     bench.crash = ""
     bench.sweep()
     assert bench.objects() == made
@@ -275,3 +179,45 @@ def test_a_cursor_reads_back_and_stays_small() -> None:
     assert again.seen == cursor.seen[:500]
     with pytest.raises(BadCursorError, match="cannot be read"):
         Cursor.load("null")
+
+
+def test_time_that_runs_out_while_applying_keeps_what_was_done(bench: Bench) -> None:
+    bench.happen(1, age=FIRST_WINDOW + 60)
+    made = set(bench.happen(PAGE * 3, age=OVERLAP + 1))
+    seen: set[str] = set()
+    runs = 0
+    while seen != made:
+        runs += 1
+        assert runs <= 4, "it goes on where it was left"
+        bench.asked, bench.voided = [], []
+        allowance = iter(range(10))
+        sweep = Reconciler(bench.engine, bench, bench.list_events, "acct_1.test", account=None).run(
+            10, lambda: True, lambda allowance=allowance: next(allowance, None) is not None
+        )
+        assert len(bench.voided) <= 10
+        assert sweep.finished is (not sweep.interrupted)
+        seen |= bench.objects()
+    assert runs > 1
+
+
+def test_the_first_sweep_goes_back_as_far_as_anything_cached_can_be_old_but_no_farther_than_stripe_does(
+    bench: Bench,
+) -> None:
+    assert FIRST_WINDOW == 2 * 86400, "a day of freshness and one of staleness, as the shipped policy has it"
+    for ttl, window in [(5 * 86400, 6 * 86400.0), (30 * 86400, LONGEST_WINDOW)]:
+        policy = {"customer": {"ttl": ttl, "stale_window": 86400}}
+        bench.engine = build(Settings(namespace="acct_1", policy=policy), clock=bench, meter=bench)
+        bench.kept = None
+        bench.sweep()
+        assert bench.asked[0]["created"] == {"lt": int(NOW - window)}
+
+
+def test_more_undelivered_events_than_a_page_are_read_on_and_applied_once(bench: Bench) -> None:
+    bench.happen(1, age=FIRST_WINDOW + 60)
+    bench.happen(1, age=OVERLAP + 1)
+    bench.sweep()
+    lost = set(bench.happen(PAGE * 2 + 5, age=1000))
+    late = bench.events[: PAGE * 2 + 5]
+    bench.events = bench.events[PAGE * 2 + 5 :] + [event | {"undelivered": True} for event in late]
+    bench.now_ += 3601
+    assert (bench.sweep().applied, bench.objects()) == (PAGE * 2 + 5, lost)

@@ -13,7 +13,6 @@ from moto.server import ThreadedMotoServer
 from local.dynamodb import DynamoDB
 from local.fake_stripe.client import FakeStripe
 from local.valkey import Valkey
-from stripe_cache.handlers import queue
 from stripe_cache.handlers.container import container
 
 if TYPE_CHECKING:
@@ -77,7 +76,6 @@ def environment(
 def forget() -> None:
     """Begin a new sandbox: nothing is kept from the one before."""
     container.cache_clear()
-    queue._sqs.cache_clear()
 
 
 @pytest.fixture

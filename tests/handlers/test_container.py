@@ -5,6 +5,9 @@ from handlers.conftest import aws_client, forget, metrics_of
 
 from stripe_cache import SettingError
 from stripe_cache.core.clock import SystemClock
+from stripe_cache.core.errors import InvalidationError
+from stripe_cache.core.events import MOST_RECORDS
+from stripe_cache.handlers import invalidations
 from stripe_cache.handlers.container import container
 from stripe_cache.handlers.secrets import KEPT_SECONDS, SecretError, Secrets
 from stripe_cache.meter import EmfMeter
@@ -72,3 +75,17 @@ def test_the_meter_adds_up_and_writes_each_metric_under_few_dimensions(capsys: p
     )
     meter.flush()
     assert capsys.readouterr().out == ""
+
+
+def test_without_an_outbox_or_time_for_all_of_it_stripe_delivers_again(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.delenv("STRIPE_CACHE_TABLE")
+    forget()
+    records = [f"cus_{number}" for number in range(MOST_RECORDS * 2)]
+    cause = invalidations.cause_of({})
+    parts = container()
+    assert parts.apply(records, account=None, livemode=None, cause=cause) == "done"
+    first = iter([True])
+    with pytest.raises(InvalidationError, match="none left for 500"):
+        parts.apply(records, account=None, livemode=None, cause=cause, may_go_on=lambda: next(first, False))

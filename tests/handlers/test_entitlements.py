@@ -48,6 +48,33 @@ def test_errors_of_stripes_become_answers(fake: FakeStripe) -> None:
     assert ask(customer)[0] == 429
 
 
+def test_a_request_that_stripe_refuses_is_not_taken_for_a_customer_that_is_missing(fake: FakeStripe) -> None:
+    customer = fake.seed(customers=1)["customers"][0]
+    for path in (f"/v1/customers/{customer}", "/v1/subscriptions", "/v1/prices/"):
+        fake.configure(faults=[{"kind": "error", "status": 400, "path": path}])
+        status, body, _ = ask(customer)
+        assert status == 502, path
+        assert "no customer" not in body["error"]
+    fake.configure(faults=[])
+    assert ask(customer)[0] == 200
+
+
+def test_a_price_that_is_missing_is_no_missing_customer(fake: FakeStripe) -> None:
+    customer = fake.seed(customers=1)["customers"][0]
+    fake.configure(faults=[{"kind": "error", "status": 404, "path": "/v1/prices/"}])
+    assert ask(customer)[0] == 502
+
+
+def test_every_page_of_subscriptions_counts(fake: FakeStripe) -> None:
+    seeded = fake.seed(customers=1)
+    customer, price = seeded["customers"][0], seeded["prices"][0]
+    for _ in range(entitlements.PAGE):
+        fake.mutate("/v1/subscriptions", customer=customer, items=[{"price": price}])
+    status, body, _ = ask(customer)
+    assert status == 200
+    assert len({one["subscription"] for one in body["entitlements"]}) == entitlements.PAGE + 1
+
+
 def test_a_deleted_customer_may_use_nothing(fake: FakeStripe) -> None:
     customer = fake.seed(customers=1)["customers"][0]
     fake.mutate(f"/v1/customers/{customer}", "DELETE")

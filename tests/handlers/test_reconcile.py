@@ -162,7 +162,8 @@ def test_a_budget_that_cannot_be_is_refused(calls: Any) -> None:
 
 def test_half_of_the_invocations_time_is_kept_for_applying(fake: FakeStripe) -> None:
     class Context:
-        left = iter([1000, 900, 800, 400])
+        # The gate asks first, for its deadline.
+        left = iter([1000, 1000, 900, 800, 400])
 
         def get_remaining_time_in_millis(self) -> int:
             return next(self.left, 400)
@@ -174,3 +175,17 @@ def test_half_of_the_invocations_time_is_kept_for_applying(fake: FakeStripe) -> 
     swept = sweep({}, Context())
     assert (swept["pages"], swept["applied"], swept["finished"]) == (2, 200, False)
     assert sweep()["finished"]
+
+
+def test_an_account_that_fails_keeps_no_other_one_waiting(fake: FakeStripe) -> None:
+    customer = fake.seed(customers=2)["customers"][0]
+    sweep()
+    name_of(customer)
+    for account in ("acct_1A", "acct_1B"):
+        fake.seed(customers=1, account=account)
+    fake.mutate(f"/v1/customers/{customer}", name="Changed")
+    for _ in range(4):
+        # Whichever is first in a run: a broken one is told at the end, and the rest is swept.
+        with pytest.raises(reconcile.StripeCacheError, match="no account id"):
+            sweep({"accounts": ["acct_1A", "not an account", "acct_1B"]})
+    assert name_of(customer) == "Changed"

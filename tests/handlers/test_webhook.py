@@ -140,11 +140,16 @@ def test_a_secret_from_secrets_manager_is_used_and_its_successor_found(
     assert webhook.handler(delivery(event, "whsec_first"), None)["statusCode"] == 200, "the previous version counts too"
 
 
-def test_without_a_queue_a_dead_tier_asks_stripe_to_deliver_again(
-    fake: FakeStripe, delivery: Delivery, environment: pytest.MonkeyPatch
+@pytest.mark.parametrize("dead", ["redis, and no table", "dynamodb"])
+def test_where_nothing_durable_is_left_stripe_is_asked_to_deliver_again(
+    fake: FakeStripe, delivery: Delivery, environment: pytest.MonkeyPatch, dead: str
 ) -> None:
     fake.mutate("/v1/customers", name="New")
-    environment.setenv("STRIPE_CACHE_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    if dead == "dynamodb":
+        environment.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{free_port()}")
+    else:
+        environment.delenv("STRIPE_CACHE_TABLE")
+        environment.setenv("STRIPE_CACHE_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
     forget()
     assert webhook.handler(delivery(last_event(fake)), None)["statusCode"] == 500
 

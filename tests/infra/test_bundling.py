@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -13,16 +14,17 @@ import aws_cdk as cdk
 import pytest
 from synthesis import CONTEXT, ROOT
 
-from stripe_cache_cdk import ConstructError, FunctionOptions, InfrastructureError, RuntimeFunction
-from stripe_cache_cdk.config import Architecture
-from stripe_cache_cdk.constructs import bundling, interpreters
-from stripe_cache_cdk.constructs.bundling import Bundle, runtime_requirements, runtime_source
+from stripe_cache_cdk import ConstructError, FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.config import DEFAULT_PYTHON, Architecture
+from stripe_cache_cdk.constructs import bundling, interpreters, wheels
+from stripe_cache_cdk.constructs.bundling import Bundle, runtime_source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 # The version that runs the tests is always here, so byte code is always compiled in these tests.
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+LOCAL = Architecture.ARM64 if platform.machine() in {"aarch64", "arm64"} else Architecture.X86_64
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -49,19 +51,57 @@ def test_the_zip_holds_the_runtime_its_requirements_and_nothing_of_this_machine(
     assert not [path for path in built.rglob("*") if path.is_file() and any(t in path.read_bytes() for t in traces)]
 
 
-def test_native_code_is_for_the_target_and_not_for_this_machine(built: Path) -> None:
-    libraries = sorted(built.rglob("*.so"))
-    assert libraries
-    # Bytes 18 and 19 of an ELF file name its processor: 183 is aarch64.
-    assert {int.from_bytes(path.read_bytes()[18:20], "little") for path in libraries} == {183}
-
-
 def test_byte_code_is_there_and_is_never_checked_against_sources(built: Path) -> None:
     compiled = list(built.rglob("*.pyc"))
     sources = list(built.rglob("*.py"))
     assert len(compiled) == len(sources)
     # PEP 552: flags 0b01 in bytes 4 to 7 mean hash-based and unchecked.
     assert {path.read_bytes()[4:8] for path in compiled} == {b"\x01\x00\x00\x00"}
+
+
+@pytest.fixture(scope="module")
+def default_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build what functions run by default, for this machine's processor."""
+    if interpreters.find_python(DEFAULT_PYTHON) is None:
+        pytest.skip(f"no Python {DEFAULT_PYTHON} here, and `make setup` could not fetch one with uv")
+    folder = tmp_path_factory.mktemp("default")
+    Bundle(architecture=LOCAL).build(folder)
+    return folder
+
+
+COLD_START = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import hiredis, redis, stripe, aws_lambda_powertools.metrics
+import stripe_cache.handlers.webhook, stripe_cache.handlers.entitlements, stripe_cache.handlers.invalidations
+import stripe_cache.handlers.reconcile, stripe_cache.http_client, stripe_cache.tiers.redis, stripe_cache.tiers.dynamodb
+files = [getattr(module, "__file__", None) or "" for module in sys.modules.values()]
+print(json.dumps([name for name in files if name.startswith(sys.argv[1])]))
+"""
+
+
+def cold_start(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Import all that the handlers import, from the folder, in a new default interpreter that writes no byte code."""
+    interpreter = interpreters.find_python(DEFAULT_PYTHON)
+    assert interpreter is not None
+    command = [interpreter, "-I", "-B", "-c", COLD_START, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_default_zip_starts_from_its_byte_code_alone(default_zip: Path, tmp_path: Path) -> None:
+    """Every source in the copy raises when it is compiled, so that whatever imports was not."""
+    copy = tmp_path / "zip"
+    shutil.copytree(default_zip, copy)
+    for source in copy.rglob("*.py"):
+        source.write_text("raise SystemExit('compiled here: ' + __file__)\n")
+    started = cold_start(copy)
+    assert started.returncode == 0, started.stderr
+    loaded = json.loads(started.stdout)
+    assert len(loaded) > 200
+    assert not [path for path in copy.rglob("*.pyc") if f".cpython-{DEFAULT_PYTHON.replace('.', '')}." not in path.name]
+    for cache in copy.rglob("__pycache__"):
+        shutil.rmtree(cache)
+    assert "compiled here" in cold_start(copy).stderr, "without byte code the same start fails"
 
 
 def test_two_builds_are_equal_byte_for_byte(built: Path, tmp_path: Path) -> None:
@@ -91,24 +131,12 @@ def test_the_digest_follows_what_goes_in(tmp_path: Path, monkeypatch: pytest.Mon
     assert Bundle().digest() == base
     assert Bundle(python="3.12").digest() != base
     assert Bundle(architecture=Architecture.X86_64).digest() != base
+    assert Bundle(extras=("encryption",)).digest() != base
+    assert Bundle(extras=("encryption", "encryption")).digest() == Bundle(extras=("encryption",)).digest()
     (copy / "core" / "errors.py").write_text("changed = True\n")
     bundling._folder_digest.cache_clear()
     assert Bundle().digest() != base
     bundling._folder_digest.cache_clear()
-
-
-def test_what_is_not_pinned_by_hash_is_refused(tmp_path: Path) -> None:
-    lock = tmp_path / "requirements.txt"
-    lock.write_text("stripe==16.1.0\n")
-    output = tmp_path / "out"
-    output.mkdir()
-    with pytest.raises(InfrastructureError, match=r"for Python 3\.13 on arm64 could not be installed"):
-        Bundle(requirements=lock).build(output)
-
-
-def test_the_checkout_has_sources_and_requirements() -> None:
-    assert runtime_source() == ROOT / "runtime" / "stripe_cache"
-    assert runtime_requirements() == ROOT / "runtime" / "requirements.txt"
 
 
 def test_an_interpreter_must_be_of_the_very_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +168,7 @@ def test_without_an_interpreter_synthesis_says_so(tmp_path: Path, monkeypatch: p
     assert "uv python install 3.13" in told
 
 
-def test_a_second_synthesis_finds_the_first_ones_bundle(tmp_path: Path) -> None:
+def test_a_second_synthesis_finds_the_first_ones_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def synthesize() -> tuple[str, int]:
         app = cdk.App(analytics_reporting=False, outdir=str(tmp_path), context=CONTEXT)
         RuntimeFunction(
@@ -156,6 +184,11 @@ def test_a_second_synthesis_finds_the_first_ones_bundle(tmp_path: Path) -> None:
         return folder.name, (folder / "stripe_cache" / "__init__.py").stat().st_ino
 
     first = synthesize()
+
+    def install(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("the second synthesis installed again")
+
+    monkeypatch.setattr(wheels.Wheels, "install", install)
     assert synthesize() == first
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
+import os
+import platform
+import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from dashboards import Read, metrics_emitted, metrics_read
+from deployed import API_KEY, SIGNING, Deployment, Service
+from synthesis import ROOT
 
-from local.deploy import DeployedFunction, deploy, deployed_functions
+from local.deploy import deploy, deployed_functions
 from local.fake_stripe.client import FakeStripe
 from local.lambda_rie import LambdaRuntime
 from local.moto_server import MotoServer
-from stripe_cache_cdk.config import Topology
+from stripe_cache_cdk.config import DEFAULT_PYTHON, Topology
+from stripe_cache_cdk.constructs.interpreters import find_python
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS
 
 if TYPE_CHECKING:
@@ -28,24 +31,10 @@ if TYPE_CHECKING:
     from local.dynamodb import DynamoDB
     from local.valkey import Valkey
 
-# The zip is built for the interpreter that runs the tests, so that it can run here.
-HERE = {"python": f"3.{sys.version_info.minor}", "architecture": "x86_64"}
-
-
-@dataclass(frozen=True)
-class Deployment:
-    topology: Topology
-    server: MotoServer
-    output: Path
-    functions: dict[str, DeployedFunction]
-
-    def templates(self) -> dict[str, dict[str, Any]]:
-        return {path.name: json.loads(path.read_text()) for path in sorted(self.output.glob("stripe-*.template.json"))}
-
-    def count(self, kind: str) -> int:
-        return sum(
-            resource["Type"] == kind for found in self.templates().values() for resource in found["Resources"].values()
-        )
+# What functions run by default, where there is an interpreter of it (`make setup` fetches one if it can); else what
+# runs the tests. The processor is this machine's, so that the zip can run here.
+PYTHON = DEFAULT_PYTHON if find_python(DEFAULT_PYTHON) else f"3.{sys.version_info.minor}"
+HERE = {"python": PYTHON, "architecture": "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +42,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("assembly")
 
 
-@pytest.fixture(scope="module", params=[Topology.DYNAMODB_ONLY, Topology.VPC_VALKEY])
+@pytest.fixture(scope="module", params=list(Topology))
 def deployment(request: pytest.FixtureRequest, output: Path) -> Iterator[Deployment]:
     with MotoServer(redis="127.0.0.1:7777") as server:
         deploy(server, output, stage="dev", topology=request.param, **HERE)
@@ -87,7 +76,7 @@ def test_every_handler_is_deployed_with_the_same_package(deployment: Deployment)
     assert len({found.package for found in deployment.functions.values()}) == 1
     for found in deployment.functions.values():
         assert found.definition["Runtime"] == f"python{HERE['python']}"
-        assert found.definition["Architectures"] == ["x86_64"]
+        assert found.definition["Architectures"] == [HERE["architecture"]]
         assert found.definition["TracingConfig"] == {"Mode": "Active"}
         in_vpc = bool(found.definition.get("VpcConfig", {}).get("SubnetIds"))
         assert in_vpc == (deployment.topology is Topology.VPC_VALKEY)
@@ -101,7 +90,7 @@ def test_the_environment_names_what_was_deployed(deployment: Deployment) -> None
     attributes = deployment.server.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])
     assert json.loads(attributes["Attributes"]["RedrivePolicy"])["maxReceiveCount"] == 10
     assert "aws:SecureTransport" in attributes["Attributes"]["Policy"]
-    if deployment.topology is Topology.VPC_VALKEY:
+    if deployment.topology is not Topology.DYNAMODB_ONLY:
         url = urlsplit(webhook["STRIPE_CACHE_REDIS_URL"])
         assert (url.scheme, url.hostname, url.port) == ("rediss+cluster", "127.0.0.1", 7777)
         (user,) = parse_qs(url.query)["iam_user"]
@@ -112,17 +101,18 @@ def test_the_environment_names_what_was_deployed(deployment: Deployment) -> None
         assert "STRIPE_CACHE_REDIS_URL" not in webhook
 
 
-def test_the_queue_feeds_the_consumer_and_the_api_the_other_two(deployment: Deployment) -> None:
-    (mapping,) = deployment.server.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-    consumer = deployment.functions[HANDLERS["invalidations"]]
-    assert mapping["FunctionArn"].endswith(consumer.definition["FunctionName"])
+def test_the_queues_feed_their_consumers_and_each_api_its_function(deployment: Deployment) -> None:
+    mappings = deployment.server.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    fed = {mapping["FunctionArn"].rpartition(":")[2] for mapping in mappings}
+    consumers = [deployment.functions[HANDLERS[name]] for name in ("invalidations", "refresh")]
+    assert fed == {consumer.definition["FunctionName"] for consumer in consumers}
     client = deployment.server.client("apigatewayv2")
-    (api,) = client.get_apis()["Items"]
-    integrations = {found["IntegrationId"]: found for found in client.get_integrations(ApiId=api["ApiId"])["Items"]}
-    reached = {
-        route["RouteKey"]: integrations[route["Target"].removeprefix("integrations/")]["IntegrationUri"]
-        for route in client.get_routes(ApiId=api["ApiId"])["Items"]
-    }
+    reached = {}
+    for api in client.get_apis()["Items"]:
+        integrations = {found["IntegrationId"]: found for found in client.get_integrations(ApiId=api["ApiId"])["Items"]}
+        (route,) = client.get_routes(ApiId=api["ApiId"])["Items"]
+        target = integrations[route["Target"].removeprefix("integrations/")]
+        reached[route["RouteKey"]] = target["IntegrationUri"]
     assert reached == {
         "POST /stripe/events": deployment.functions[HANDLERS["webhook"]].definition["FunctionArn"],
         "GET /entitlements/{customer}": deployment.functions[HANDLERS["entitlements"]].definition["FunctionArn"],
@@ -143,43 +133,55 @@ def test_the_deployed_zip_imports_in_lambdas_own_runtime(deployment: Deployment,
     (tmp_path / "probe.py").write_text(
         "import hiredis, redis, stripe, stripe_cache, aws_lambda_powertools\n"
         "MODULES = (hiredis, redis, stripe, stripe_cache, aws_lambda_powertools)\n"
+        "import sys\n"
         "def handler(event, context):\n"
-        "    return {'from': [module.__file__ for module in MODULES], 'cached': stripe.__cached__}\n"
+        "    files = [getattr(module, '__file__', None) or '' for module in sys.modules.values()]\n"
+        "    elsewhere = [name for name in files if 'site-packages' in name]\n"
+        "    return {'from': [m.__file__ for m in MODULES], 'python': sys.version_info[:2], 'elsewhere': elsewhere}\n"
     )
-    with LambdaRuntime(code, "probe.handler", found.environment) as function:
+    with LambdaRuntime(code, "probe.handler", found.environment, python=find_python(PYTHON)) as function:
         told = function.invoke({})
     assert all(path.startswith(str(code)) for path in told["from"])
-    assert told["cached"].startswith(str(code))
+    assert told["python"] == [int(part) for part in PYTHON.split(".")]
+    if f"3.{sys.version_info.minor}" != PYTHON:
+        assert told["elsewhere"] == [], "nothing came from what is installed here"
 
 
-SIGNING, API_KEY = "whsec_deployed", "sk_test_deployed"
+def test_the_deployed_zip_starts_without_compiling_anything(deployment: Deployment, tmp_path: Path) -> None:
+    """No source can be compiled, so the sandbox that answers runs the byte code of the zip."""
+    found = deployment.functions[HANDLERS["webhook"]]
+    code = found.unpack(tmp_path)
+    for source in code.rglob("*.py"):
+        source.write_text("raise SystemExit('compiled here')\n")
+    environment = found.environment | deployment.server.environment
+    with LambdaRuntime(code, found.handler, environment, python=find_python(PYTHON)) as function:
+        answer = function.invoke({"headers": {}, "body": "{}", "isBase64Encoded": False})
+    assert answer["statusCode"] == 400, answer
 
 
-@dataclass(frozen=True)
-class Service:
-    """The three deployed functions, each in a sandbox of its own, and the fake Stripe they call."""
+def test_comparing_with_what_was_deployed_finds_nothing_and_then_what_changed(deployment: Deployment) -> None:
+    if deployment.topology is not Topology.DYNAMODB_ONLY:
+        pytest.skip("one topology shows that the command works")
+    same = " ".join(f"-c {name}={value}" for name, value in {**HERE, "topology": deployment.topology}.items())
 
-    webhook: LambdaRuntime
-    entitlements: LambdaRuntime
-    consumer: LambdaRuntime
-    stripe: FakeStripe
+    def diff(arguments: str) -> str:
+        command = ["make", "diff", "STAGE=dev", f"CDK_ARGS={arguments}"]
+        ended = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **deployment.server.environment, "CI": "true"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert "Unknown option" not in ended.stdout + ended.stderr
+        return ended.stdout
 
-    def name_of(self, customer: str) -> tuple[str, str]:
-        """Return the customer's name as the sample endpoint tells it, and how the answer was come by."""
-        answer = self.entitlements.invoke({"pathParameters": {"customer": customer}})
-        assert answer["statusCode"] == 200, answer
-        return json.loads(answer["body"])["name"], answer["headers"]["cache-status"]
-
-    def deliver(self, event: dict[str, Any], signing: str = SIGNING) -> int:
-        """Deliver an event as Stripe and API Gateway do; return the status that Stripe would see."""
-        body, now = json.dumps(event), int(time.time())
-        digest = hmac.new(signing.encode(), f"{now}.{body}".encode(), hashlib.sha256).hexdigest()
-        headers = {"Stripe-Signature": f"t={now},v1={digest}", "Content-Type": "application/json"}
-        return int(self.webhook.invoke({"headers": headers, "body": body, "isBase64Encoded": False})["statusCode"])
-
-    def last_event(self) -> dict[str, Any]:
-        event: dict[str, Any] = self.stripe.truth("/v1/events?limit=1")["data"][0]
-        return event
+    assert "Number of stacks with differences: 0" in diff(same)
+    told = diff(f"{same} -c alarm_email=you@example.com")
+    assert "Number of stacks with differences: 1" in told
+    assert "[+] AWS::SNS::Subscription" in told
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +216,10 @@ def service(
     if "STRIPE_CACHE_REDIS_URL" in webhook:
         elsewhere["STRIPE_CACHE_REDIS_URL"] = valkey.url
     code = found["webhook"].unpack(tmp_path)
-    sandboxes = {name: LambdaRuntime(code, one.handler, one.environment | elsewhere) for name, one in found.items()}
+    sandboxes = {
+        name: LambdaRuntime(code, one.handler, one.environment | elsewhere, python=find_python(PYTHON))
+        for name, one in found.items()
+    }
     with sandboxes["webhook"] as first, sandboxes["entitlements"] as second, sandboxes["invalidations"] as third:
         yield Service(first, second, third, stripe)
 

@@ -6,6 +6,7 @@ import json
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_kms as kms
 from synthesis import of_function, render, resources, text_of
 
 from stripe_cache_cdk import (
@@ -14,6 +15,7 @@ from stripe_cache_cdk import (
     Events,
     FunctionOptions,
     InvalidationConsumer,
+    InvalidationQueue,
     PeriodicInvocation,
     Reconciler,
     RuntimeFunction,
@@ -56,48 +58,131 @@ def test_a_burst_below_the_rate_is_refused(stack: cdk.Stack) -> None:
         WebhookEndpoint(stack, "Hook", cache=cache, rate=9, burst=7)
 
 
-def test_stripes_event_bus_reaches_the_same_consumer(stack: cdk.Stack) -> None:
+BUS = "aws.partner/stripe.com/ed_123"
+
+
+def test_stripes_event_bus_fills_the_queue_that_the_consumer_empties(stack: cdk.Stack) -> None:
     cache = StripeCache(stack, "Cache", events=Events.EXTERNAL, monitoring=False)
-    consumer = InvalidationConsumer(stack, "Consumer", cache=cache)
-    EventBridgeSource(stack, "Bus", bus_name="aws.partner/stripe.com/ed_123", consumer=consumer)
-    (rule,) = resources(render(stack), "AWS::Events::Rule").values()
-    assert rule["Properties"]["EventBusName"] == "aws.partner/stripe.com/ed_123"
+    InvalidationConsumer(stack, "Consumer", cache=cache)
+    source = EventBridgeSource(stack, "Bus", bus_name=BUS, queue=cache.invalidation_queue)
+    template = render(stack)
+    ((rule_id, rule),) = resources(template, "AWS::Events::Rule").items()
+    assert rule["Properties"]["EventBusName"] == BUS
     assert rule["Properties"]["EventPattern"] == {"source": [{"prefix": "aws.partner/stripe.com"}]}
     (target,) = rule["Properties"]["Targets"]
-    assert "ConsumerFunction" in text_of(target["Arn"])
-    assert "DeadLetterConfig" in target
+    queue = stack.resolve(cache.invalidation_queue.queue.queue_arn)
+    assert target["Arn"] == queue
+    assert target["DeadLetterConfig"] == {"Arn": stack.resolve(source.dead_letters.queue_arn)}
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+    (mapping,) = resources(template, "AWS::Lambda::EventSourceMapping").values()
+    assert mapping["Properties"]["EventSourceArn"] == queue
+    assert not resources(template, "AWS::Lambda::Permission"), "nothing may call a function without waiting for it"
+    allowed = [
+        (statement["Resource"], statement["Condition"])
+        for policy in resources(template, "AWS::SQS::QueuePolicy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    only = {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule_id, "Arn"]}}}
+    assert (queue, only) in allowed
+    assert (stack.resolve(source.dead_letters.queue_arn), only) in allowed
+    assert len(allowed) == 2
+
+
+def test_an_event_bus_needs_a_queue_and_nothing_else_of_the_cache(stack: cdk.Stack) -> None:
+    EventBridgeSource(stack, "Bus", bus_name=BUS, queue=InvalidationQueue(stack, "Queue"))
+    assert resources(render(stack), "AWS::Events::Rule")
+
+
+def test_what_a_bus_cannot_deliver_is_under_the_key_of_its_queue(stack: cdk.Stack) -> None:
+    key = kms.Key(stack, "Key")
+    queue = InvalidationQueue(stack, "Queue", encryption_key=key, removal_policy=cdk.RemovalPolicy.RETAIN)
+    EventBridgeSource(stack, "Bus", bus_name=BUS, queue=queue)
+    template = render(stack)
+    queues = resources(template, "AWS::SQS::Queue")
+    assert len(queues) == 3
+    for name, found in queues.items():
+        assert found["Properties"]["KmsMasterKeyId"] == stack.resolve(key.key_arn)
+        assert found["DeletionPolicy"] == ("Delete" if name.startswith("Bus") else "Retain"), name
+    (policy,) = resources(template, "AWS::KMS::Key").values()
+    assert "events.amazonaws.com" in text_of(policy["Properties"]["KeyPolicy"])
 
 
 def test_a_bus_that_is_not_stripes_is_refused(stack: cdk.Stack) -> None:
-    cache = StripeCache(stack, "Cache", events=Events.EXTERNAL)
-    consumer = InvalidationConsumer(stack, "Consumer", cache=cache)
     with pytest.raises(ConstructError, match=r"^Test/Bus: bus_name='default' is not Stripe's"):
-        EventBridgeSource(stack, "Bus", bus_name="default", consumer=consumer)
+        EventBridgeSource(stack, "Bus", bus_name="default", queue=InvalidationQueue(stack, "Queue"))
 
 
-def test_a_schedule_calls_with_its_payload_and_keeps_what_failed(stack: cdk.Stack) -> None:
-    function = RuntimeFunction(stack, "Warmer", handler="mine.handler")
-    PeriodicInvocation(stack, "Hourly", function=function, every=cdk.Duration.hours(1), payload={"warm": ["prices"]})
-    (rule,) = resources(render(stack), "AWS::Events::Rule").values()
-    assert rule["Properties"]["ScheduleExpression"] == "rate(1 hour)"
-    (target,) = rule["Properties"]["Targets"]
-    assert target["Input"] == '{"warm":["prices"]}'
-    assert "DeadLetterConfig" in target
+def test_a_bus_in_another_stack_than_its_queue_is_refused(stack: cdk.Stack) -> None:
+    other = cdk.Stack(stack.node.scope, "Other")
+    with pytest.raises(
+        ConstructError, match=r"^Other/Bus: its queue is in stack Test and it in Other.*: make it in Test"
+    ):
+        EventBridgeSource(other, "Bus", bus_name=BUS, queue=InvalidationQueue(stack, "Queue"))
+
+
+@pytest.mark.parametrize("snap_start", [False, True])
+def test_a_schedule_calls_with_its_payload_and_keeps_what_failed(stack: cdk.Stack, *, snap_start: bool) -> None:
+    options = FunctionOptions(snap_start=snap_start)
+    function = RuntimeFunction(stack, "Warmer", handler="mine.handler", options=options)
+    hourly = PeriodicInvocation(
+        stack, "Hourly", function=function, every=cdk.Duration.hours(1), payload={"warm": ["prices"]}
+    )
+    daily = PeriodicInvocation(stack, "Daily", function=function, every=cdk.Duration.days(1))
+    template = render(stack)
+    rules = {key: rule["Properties"] for key, rule in resources(template, "AWS::Events::Rule").items()}
+    assert sorted(rule["ScheduleExpression"] for rule in rules.values()) == ["rate(1 day)", "rate(1 hour)"]
+    kept = stack.resolve(hourly.dead_letters.queue_arn)
+    assert hourly.dead_letters is daily.dead_letters
+    ages = {}
+    for rule in rules.values():
+        (target,) = rule["Targets"]
+        assert target["DeadLetterConfig"] == {"Arn": kept}
+        ages[rule["ScheduleExpression"]] = target["RetryPolicy"]["MaximumEventAgeInSeconds"]
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] == 2
+        assert ("Live" in text_of(target["Arn"])) == snap_start
+    assert ages == {"rate(1 hour)": 3600, "rate(1 day)": 21600}
+    assert '{"warm":["prices"]}' in [rule["Targets"][0].get("Input") for rule in rules.values()]
+    ((_, config),) = resources(template, "AWS::Lambda::EventInvokeConfig").items()
+    assert config["Properties"]["DestinationConfig"] == {"OnFailure": {"Destination": kept}}
+    assert config["Properties"]["MaximumRetryAttempts"] == 2
+    assert config["Properties"]["MaximumEventAgeInSeconds"] == 3600
+    assert config["Properties"]["Qualifier"] == ("live" if snap_start else "$LATEST")
+    assert any("Policy" in name for name in config["DependsOn"]), "Lambda checks that the role may send"
+    (queue,) = resources(template, "AWS::SQS::Queue").values()
+    assert queue["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def test_the_webhooks_route_has_a_limit_of_its_own(stack: cdk.Stack) -> None:
+    cache = StripeCache(stack, "Cache", events=Events.EXTERNAL, monitoring=False)
+    WebhookEndpoint(stack, "Hook", cache=cache, rate=7, burst=9)
+    template = render(stack)
+    (stage,) = resources(template, "AWS::ApiGatewayV2::Stage").values()
+    limits = {"ThrottlingRateLimit": 7, "ThrottlingBurstLimit": 9, "DetailedMetricsEnabled": True}
+    assert stage["Properties"]["RouteSettings"] == {"POST /stripe/events": limits}
+    ((route, _),) = resources(template, "AWS::ApiGatewayV2::Route").items()
+    assert route in stage["DependsOn"], "API Gateway refuses the settings of a route that is not there yet"
+    assert "ReservedConcurrentExecutions" not in of_function(template, "HookFunction")
+
+
+def test_a_webhook_that_could_never_run_is_refused(stack: cdk.Stack) -> None:
+    cache = StripeCache(stack, "Cache", events=Events.EXTERNAL)
+    with pytest.raises(ConstructError, match=r"^Test/Hook: reserved_concurrency=0 would refuse every event: reserve 1"):
+        WebhookEndpoint(stack, "Hook", cache=cache, reserved_concurrency=0)
+
+
+def test_a_sweep_rarer_than_a_day_is_refused(stack: cdk.Stack) -> None:
+    cache = StripeCache(stack, "Cache", events=Events.EXTERNAL)
+    with pytest.raises(
+        ConstructError, match=r"^Test/Reconciler: every=172800 s is longer than a day: sweep once a day"
+    ):
+        Reconciler(stack, "Reconciler", cache=cache, every=cdk.Duration.days(2))
 
 
 def test_a_schedule_below_a_minute_is_refused(stack: cdk.Stack) -> None:
     function = RuntimeFunction(stack, "Warmer", handler="mine.handler")
     with pytest.raises(ConstructError, match=r"^Test/Often: every=30 s: a schedule starts at most once a minute"):
         PeriodicInvocation(stack, "Often", function=function, every=cdk.Duration.seconds(30))
-
-
-def test_with_snap_start_event_sources_call_the_published_version(stack: cdk.Stack) -> None:
-    StripeCache(stack, "Cache", function_options=FunctionOptions(snap_start=True), monitoring=False)
-    template = render(stack)
-    assert len(resources(template, "AWS::Lambda::Alias")) == 2
-    (mapping,) = resources(template, "AWS::Lambda::EventSourceMapping").values()
-    assert ":live" in text_of(mapping["Properties"]["FunctionName"])
-    assert of_function(template, "CacheWebhookFunction")["SnapStart"] == {"ApplyOn": "PublishedVersions"}
 
 
 def test_a_reconciler_sweeps_on_schedule_what_it_was_told_to(stack: cdk.Stack) -> None:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import Any
 
+import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
-from synthesis import render, resources, text_of
+from aws_cdk import aws_kms as kms
+from synthesis import make_app, render, resources, text_of
 
-from stripe_cache_cdk import CacheNetwork, ConstructError, Nat
-
-if TYPE_CHECKING:
-    import aws_cdk as cdk
+from stripe_cache_cdk import CacheNetwork, ConstructError, Nat, stage_config
+from stripe_cache_cdk.stacks.stage import build_stage
 
 
 @pytest.mark.parametrize("azs", [2, 3])
@@ -61,13 +63,69 @@ def test_interface_endpoints_and_flow_logs_are_optional(stack: cdk.Stack) -> Non
     ("props", "told"),
     [
         ({"cidr": "10.0.0.0/24"}, "leave Lambda too few addresses"),
-        ({"azs": 1}, "two zones"),
-        ({"nat_gateways": 3}, "of 2 zones"),
+        ({"cidr": "10.0.0.0/28"}, "between /16 and /22"),
+        ({"cidr": "8.8.0.0/16"}, "is public: use part of 10"),
+        ({"cidr": ""}, "write it as"),
+        ({"azs": 1}, "azs=1: give 2 to 3 availability zones"),
+        ({"azs": "3"}, "azs='3': give 2 to 3"),
+        ({"nat_gateways": 3}, "nat_gateways=3: give 0 to 2"),
+        ({"nat": "bogus"}, "nat='bogus' is unknown: choose one of gateway, instance, none"),
+        ({"interface_endpoints": ["Secrets Manager"]}, "services such as secretsmanager"),
+        ({"nat_image": ec2.MachineImage.latest_amazon_linux2023()}, "starts no instance: pass nat=Nat.INSTANCE"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_path(stack: cdk.Stack, props: dict[str, object], told: str) -> None:
     with pytest.raises(ConstructError, match=rf"^Test/Network: .*{told}"):
         CacheNetwork(stack, "Network", **props)  # type: ignore[arg-type]  # Wrong on purpose.
+
+
+def test_text_in_place_of_the_enumeration_means_the_same(stack: cdk.Stack) -> None:
+    network = CacheNetwork(stack, "Network", nat="none")  # type: ignore[arg-type]  # As an untyped caller would.
+    assert not network.can_reach_stripe
+    assert not resources(render(stack), "AWS::EC2::InternetGateway")
+
+
+def test_a_region_of_two_zones_gets_no_third() -> None:
+    stack = cdk.Stack(make_app(), "Test", env=cdk.Environment(account="123456789012", region="us-west-1"))
+    with pytest.raises(ConstructError, match=r"^Test/Network: azs=3: region us-west-1 has two zones.*: pass azs=2$"):
+        CacheNetwork(stack, "Network", azs=3)
+
+
+def test_the_image_of_nat_instances_is_found_at_deployment_or_is_yours() -> None:
+    images: dict[str, Any] = {}
+    for name in ("", "ami-0123456789abcdef0"):
+        place = {"topology": "vpc-valkey", "account": "123456789012", "region": "eu-west-1", "nat_image": name}
+        app = make_app()
+        store = build_stage(app, stage_config("dev", **place)).store
+        assembly = app.synth()
+        assert "missing" not in json.loads((Path(assembly.directory) / "manifest.json").read_text())
+        template = assembly.get_stack_by_name(store.stack_name).template
+        (instance,) = resources(template, "AWS::EC2::Instance").values()
+        images[name] = instance["Properties"]["ImageId"]
+        if not name:
+            kind = template["Parameters"][images[name]["Ref"]]["Type"]
+            assert kind == "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>"
+    assert images["ami-0123456789abcdef0"] == "ami-0123456789abcdef0"
+
+
+def test_flow_logs_can_be_encrypted_and_kept(stack: cdk.Stack) -> None:
+    key = kms.Key(stack, "Key")
+    CacheNetwork(stack, "Network", encryption_key=key, removal_policy=cdk.RemovalPolicy.RETAIN)
+    template = render(stack)
+    (group,) = resources(template, "AWS::Logs::LogGroup").values()
+    assert "KmsKeyId" in group["Properties"]
+    assert group["DeletionPolicy"] == "Retain"
+    (made,) = resources(template, "AWS::KMS::Key").values()
+    statements = made["Properties"]["KeyPolicy"]["Statement"]
+    assert any("logs." in text_of(one["Principal"]) and "Condition" in one for one in statements)
+
+
+def theirs(
+    stack: cdk.Stack, azs: tuple[str, ...] = ("a", "b"), cidr: str | None = None, **subnets: list[str]
+) -> ec2.IVpc:
+    return ec2.Vpc.from_vpc_attributes(
+        stack, "Theirs", vpc_id="vpc-00000001", vpc_cidr_block=cidr, availability_zones=list(azs), **subnets
+    )
 
 
 def test_an_existing_vpc_is_used_as_it_is(stack: cdk.Stack) -> None:
@@ -94,4 +152,57 @@ def test_an_existing_vpc_without_a_way_out_is_refused(stack: cdk.Stack) -> None:
         isolated_subnet_route_table_ids=["rtb-1"],
     )
     with pytest.raises(ConstructError, match=r"no private subnet with a way out.*use topology public-valkey"):
+        CacheNetwork(stack, "Network", vpc=vpc)
+
+
+def test_gateway_endpoints_are_added_to_an_existing_vpc_when_asked_for(stack: cdk.Stack) -> None:
+    tables = ["rtb-00000001", "rtb-00000002"]
+    subnets = ["subnet-00000001", "subnet-00000002"]
+    vpc = theirs(stack, private_subnet_ids=subnets, private_subnet_route_table_ids=tables, cidr="10.0.0.0/16")
+    CacheNetwork(stack, "Network", vpc=vpc, gateway_endpoints=True, interface_endpoints=["sqs"])
+    endpoints = resources(render(stack), "AWS::EC2::VPCEndpoint")
+    assert [found["Properties"].get("RouteTableIds") for found in endpoints.values()] == [tables, tables, None]
+    assert all(found["Properties"]["VpcId"] == "vpc-00000001" for found in endpoints.values())
+    assert all(name.startswith("Network") for name in endpoints)
+
+
+@pytest.mark.parametrize(
+    ("props", "remedy"),
+    [
+        ({"gateway_endpoints": True}, "import it with private_subnet_route_table_ids, or leave gateway_endpoints out"),
+        ({"interface_endpoints": ["sqs"]}, "import it with vpc_cidr_block, or leave interface_endpoints out"),
+    ],
+)
+def test_an_existing_vpc_that_says_too_little_for_endpoints_is_refused(
+    stack: cdk.Stack, props: dict[str, Any], remedy: str
+) -> None:
+    vpc = theirs(stack, private_subnet_ids=["s-1", "s-2"])
+    with pytest.raises(ConstructError, match=rf"^Test/Network: the VPC cannot take the endpoints .*: {remedy}$"):
+        CacheNetwork(stack, "Network", vpc=vpc, **props)
+
+
+def test_a_new_vpc_can_do_without_gateway_endpoints(stack: cdk.Stack) -> None:
+    CacheNetwork(stack, "Network", gateway_endpoints=False)
+    assert not resources(render(stack), "AWS::EC2::VPCEndpoint")
+
+
+def test_what_would_change_an_existing_vpc_is_refused(stack: cdk.Stack) -> None:
+    vpc = theirs(stack, private_subnet_ids=["s-1", "s-2"])
+    with pytest.raises(ConstructError, match=r"^Test/Network: cidr, azs with vpc: .*: pass one or the other"):
+        CacheNetwork(stack, "Network", vpc=vpc, cidr="10.0.0.0/16", azs=3)
+
+
+@pytest.mark.parametrize(
+    ("azs", "subnets"),
+    [
+        (("a",), {"private_subnet_ids": ["s-1"]}),
+        (("a",), {"private_subnet_ids": ["s-1", "s-2"]}),
+        (("a", "a"), {"private_subnet_ids": ["s-1", "s-2"]}),
+    ],
+)
+def test_an_existing_vpc_in_one_zone_is_refused(
+    stack: cdk.Stack, azs: tuple[str, ...], subnets: dict[str, list[str]]
+) -> None:
+    vpc = theirs(stack, azs, **subnets)
+    with pytest.raises(ConstructError, match=r"^Test/Network: .* lie in one availability zone.*: pass a VPC with"):
         CacheNetwork(stack, "Network", vpc=vpc)

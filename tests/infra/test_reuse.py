@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,10 +51,9 @@ def install(folder: Path, *what: str) -> Path:
 def test_the_wheel_carries_sources_requirements_and_markers_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        assert (
-            archive.read("stripe_cache_cdk/runtime-requirements.txt")
-            == (ROOT / "runtime" / "requirements.txt").read_bytes()
-        )
+        for name in ("requirements.txt", "requirements-encryption.txt"):
+            assert archive.read(f"stripe_cache_cdk/runtime-{name}") == (ROOT / "runtime" / name).read_bytes()
+        described = archive.read(next(name for name in names if name.endswith("/METADATA"))).decode()
     assert {"stripe_cache/py.typed", "stripe_cache_cdk/py.typed", "stripe_cache/core/errors.py"} <= names
     packaged = {name for name in names if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in packaged} == {"stripe_cache", "stripe_cache_cdk"}
@@ -62,7 +62,17 @@ def test_the_wheel_carries_sources_requirements_and_markers_and_nothing_else(whe
         for name in packaged
         if not name.endswith((".py", "py.typed")) and not name.startswith("stripe_cache/core/data/")
     }
-    assert extra == {"stripe_cache_cdk/runtime-requirements.txt"}
+    assert extra == {f"stripe_cache_cdk/runtime-requirements{which}.txt" for which in ("", "-encryption")}
+    assert {name for name in packaged if "/core/data/" in name} == {
+        f"stripe_cache/core/data/{path.name}"
+        for path in (ROOT / "runtime" / "stripe_cache" / "core" / "data").iterdir()
+        if path.is_file()
+    }
+    beside = {name.partition(".dist-info/")[2] for name in names - packaged}
+    assert beside == {"METADATA", "RECORD", "WHEEL", "licenses/LICENSE"}
+    assert set(re.findall(r"^Provides-Extra: (\S+)$", described, re.MULTILINE)) >= {"cdk", "encryption"}
+    needed = re.findall(r"^Requires-Dist: ([a-z0-9-]+)(?!.*extra ==)", described, re.MULTILINE)
+    assert set(needed) == {"stripe", "redis", "hiredis", "boto3", "aws-lambda-powertools"}
     in_checkout = {
         path.relative_to(root).as_posix() for root in (ROOT / "runtime", ROOT / "infra") for path in root.rglob("*.py")
     }
@@ -113,7 +123,20 @@ def test_the_example_synthesizes_from_an_installation_away_from_the_checkout(whe
     assert (package / "billing.py").exists()
     assert (package / "stripe_cache" / "core" / "errors.py").exists()
     assert (package / "redis").is_dir()
+    assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+    assert "LoggingConfig" not in function, "a function of the user's own, as plain as it was made"
+    # What the extra adds travels with the wheel as well.
+    told = run(
+        python,
+        "-c",
+        "from stripe_cache_cdk.constructs.wheels import locked; print(locked(), locked('encryption'))",
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert all(path.startswith(str(tmp_path)) for path in told.split())
 
 
-def test_the_example_is_short() -> None:
-    assert len((EXAMPLE / "app.py").read_text().splitlines()) <= 32
+def test_the_example_is_short_and_attaches_a_plain_function() -> None:
+    source = (EXAMPLE / "app.py").read_text()
+    assert len(source.splitlines()) <= 35
+    assert "RuntimeFunction" not in source

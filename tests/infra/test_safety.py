@@ -12,6 +12,7 @@ import aws_cdk as cdk
 import cdk_nag
 import pytest
 from aws_cdk import aws_sqs as sqs
+from dashboards import alarms_by_function
 from synthesis import COMBINATIONS, CONTEXT, PARTS, merged, resources, template_of, text_of
 
 from stripe_cache_cdk.config import Topology, stage_config
@@ -144,13 +145,16 @@ def test_every_log_group_forgets(stage: str, topology: Topology) -> None:
 
 @EVERYWHERE
 def test_every_queue_is_encrypted_and_has_dead_letters_or_is_them(stage: str, topology: Topology) -> None:
-    queues = resources(merged(stage, topology), "AWS::SQS::Queue")
-    rules = resources(merged(stage, topology), "AWS::Events::Rule")
-    # What a queue gives up, and what a rule could not deliver.
+    template = merged(stage, topology)
+    queues = resources(template, "AWS::SQS::Queue")
+    rules = resources(template, "AWS::Events::Rule")
+    calls = resources(template, "AWS::Lambda::EventInvokeConfig")
+    # What a queue gives up, what a rule could not deliver, and what failed with nobody waiting for it.
     targets = text_of([queue["Properties"].get("RedrivePolicy") for queue in queues.values()])
     targets += text_of(
         [target.get("DeadLetterConfig") for rule in rules.values() for target in rule["Properties"]["Targets"]]
     )
+    targets += text_of([call["Properties"]["DestinationConfig"] for call in calls.values()])
     assert queues
     for name, queue in queues.items():
         assert queue["Properties"]["SqsManagedSseEnabled"] is True
@@ -158,22 +162,45 @@ def test_every_queue_is_encrypted_and_has_dead_letters_or_is_them(stage: str, to
 
 
 @EVERYWHERE
+def test_no_function_is_called_without_a_place_for_what_fails(stage: str, topology: Topology) -> None:
+    """EventBridge calls functions asynchronously: without a destination Lambda forgets what failed three times."""
+    template = template_of(stage, topology, "service")
+    kept = {
+        config["Properties"]["FunctionName"]["Ref"]: config["Properties"]
+        for config in resources(template, "AWS::Lambda::EventInvokeConfig").values()
+    }
+    called = {
+        target["Arn"]["Fn::GetAtt"][0]
+        for rule in resources(template, "AWS::Events::Rule").values()
+        for target in rule["Properties"]["Targets"]
+    }
+    assert called
+    assert set(kept) == called
+    for config in kept.values():
+        assert config["DestinationConfig"]["OnFailure"]["Destination"]
+        assert config["MaximumRetryAttempts"] == 2
+        assert 60 <= config["MaximumEventAgeInSeconds"] <= 21_600
+
+
+@EVERYWHERE
 def test_every_function_is_bounded_traced_and_watched(stage: str, topology: Topology) -> None:
     functions = resources(template_of(stage, topology, "service"), "AWS::Lambda::Function")
-    assert len(functions) == 4
-    alarms = text_of(resources(template_of(stage, topology, "monitoring"), "AWS::CloudWatch::Alarm"))
+    assert len(functions) == 5
+    watching = template_of(stage, topology, "monitoring")
+    watched = {
+        metric: alarms_by_function(watching, metric) for metric in ("Errors", "Throttles", "Duration", "Invocations")
+    }
     for name, function in functions.items():
         properties = function["Properties"]
         assert properties["Architectures"] == ["arm64"]
         assert properties["Runtime"] == "python3.13"
         assert properties["MemorySize"]
-        assert properties["Timeout"] <= (120 if "reconcile" in properties["Handler"] else 30)
+        assert properties["Timeout"] <= (120 if "reconcile" in properties["Handler"] else 60)
         assert properties["TracingConfig"] == {"Mode": "Active"}
         assert properties["LoggingConfig"]["LogFormat"] == "JSON"
         assert ("VpcConfig" in properties) == (topology is Topology.VPC_VALKEY)
-        for metric in ("Errors", "Throttles", "Duration"):
-            assert metric in alarms
-        assert f"Ref{name}" in alarms, f"no alarm on {name}"
+        for metric, found in watched.items():
+            assert sum(name in one for one in found) == 1, f"no alarm on the {metric} of {name}"
 
 
 @EVERYWHERE

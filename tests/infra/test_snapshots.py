@@ -54,6 +54,9 @@ PINNED = {
     "CacheRedisAccessReaderBEB1B958": "AWS::ElastiCache::User",
     "CacheRedisAccessWriterAADEBFE4": "AWS::ElastiCache::User",
     "CacheRedisCache24BE9804": "AWS::ElastiCache::ServerlessCache",
+    "CacheRefreshesDeadLettersC1CE19AD": "AWS::SQS::Queue",
+    "CacheRefreshesQueueA89F55CF": "AWS::SQS::Queue",
+    "CacheRedisAccessReplayer9D132ACE": "AWS::ElastiCache::User",
     "CacheWebhookSecretBA9367B7": "AWS::SecretsManager::Secret",
 }
 

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_secretsmanager as secretsmanager
+from functions import actions_of, plain
 from synthesis import make_app, of_function, render, resources, text_of
 
 import stripe_cache_cdk
@@ -14,32 +16,17 @@ from stripe_cache_cdk import (
     CacheNetwork,
     ConstructError,
     Events,
+    FunctionOptions,
     Nat,
+    RuntimeFunction,
     StripeCache,
     Topology,
+    UsageCaps,
 )
 from stripe_cache_cdk.constructs import environment as env
 
 if TYPE_CHECKING:
     from constructs import Construct
-
-
-def plain(scope: Construct, name: str = "Mine", **props: Any) -> lambda_.Function:
-    """Return a function as a user's app has it."""
-    props = {"runtime": lambda_.Runtime.PYTHON_3_13} | props
-    return lambda_.Function(
-        scope, name, handler="index.handler", code=lambda_.Code.from_inline("def handler(event, context): ..."), **props
-    )
-
-
-def actions_of(template: dict[str, Any], name: str) -> set[str]:
-    return {
-        action
-        for key, policy in resources(template, "AWS::IAM::Policy").items()
-        if key.startswith(name)
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
-    }
 
 
 def test_two_lines_are_enough(stack: cdk.Stack) -> None:
@@ -49,8 +36,8 @@ def test_two_lines_are_enough(stack: cdk.Stack) -> None:
     template = render(stack)
     variables = of_function(template, "Mine")["Environment"]["Variables"]
     assert set(variables) == {
-        *(env.NAMESPACE, env.LIVEMODE, env.STAGE, env.EVENTS, env.TABLE),
-        *(env.API_KEY_SECRET, env.INVALIDATION_QUEUE_URL),
+        *(env.NAMESPACE, env.LIVEMODE, env.STAGE, env.EVENTS, env.TABLE, env.API_KEY_SECRET),
+        env.INVALIDATION_QUEUE_URL,
     }
     assert variables[env.EVENTS] == "on"
     assert actions_of(template, "MineServiceRole") == {
@@ -78,6 +65,24 @@ def test_each_topology_gives_a_function_what_it_needs(stack: cdk.Stack, topology
         assert "AWSLambdaVPCAccessExecutionRole" in text_of(resources(template, "AWS::IAM::Role"))
     assert mine["Environment"]["Variables"][env.EVENTS] == "off"
     assert env.INVALIDATION_QUEUE_URL not in mine["Environment"]["Variables"]
+
+
+def test_a_function_alone_that_cannot_be_made_is_named(stack: cdk.Stack) -> None:
+    options = FunctionOptions(architecture="mips")  # type: ignore[arg-type]  # Wrong on purpose.
+    with pytest.raises(ConstructError, match=r"^Test: Mine: architecture='mips' is unknown: choose one of arm64"):
+        RuntimeFunction(stack, "Mine", handler="m.h", options=options)
+
+
+def test_logs_can_be_under_a_key_of_yours(stack: cdk.Stack) -> None:
+    key = kms.Key(stack, "Key")
+    StripeCache(stack, "Cache", function_options=FunctionOptions(log_key=key), monitoring=False)
+    template = render(stack)
+    groups = resources(template, "AWS::Logs::LogGroup").values()
+    assert len(groups) == 3, "the webhook's function, its API, and the consumer"
+    assert {text_of(group["Properties"]["KmsKeyId"]) for group in groups} == {text_of(stack.resolve(key.key_arn))}
+    (policy,) = resources(template, "AWS::KMS::Key").values()
+    (logs,) = [one for one in policy["Properties"]["KeyPolicy"]["Statement"] if "logs." in text_of(one["Principal"])]
+    assert "log-group:*" in text_of(logs["Condition"])
 
 
 def test_read_only_may_neither_fill_nor_void(stack: cdk.Stack) -> None:
@@ -153,7 +158,7 @@ def test_a_vpc_of_one_zone_is_refused(stack: cdk.Stack) -> None:
         private_subnet_ids=["subnet-1"],
         private_subnet_route_table_ids=["rtb-1"],
     )
-    with pytest.raises(ConstructError, match=r"^Test/Cache/Redis: Test/Cache/Network has one subnet for it"):
+    with pytest.raises(ConstructError, match=r"^Test/Cache/Network: .* lie in one availability zone"):
         StripeCache(stack, "Cache", topology=Topology.VPC_VALKEY, vpc=vpc)
 
 
@@ -208,6 +213,44 @@ def test_without_events_there_is_no_queue(stack: cdk.Stack) -> None:
     cache = StripeCache(stack, "Cache", events=Events.NONE)
     with pytest.raises(ConstructError, match='events="external"'):
         _ = cache.invalidation_queue
+
+
+@pytest.mark.parametrize(
+    ("props", "told"),
+    [
+        ({"topology": "moon"}, "topology='moon' is unknown: choose one of dynamodb-only"),
+        ({"topology": None}, "topology=None is unknown: choose one of"),
+        ({"events": "maybe"}, "events='maybe' is unknown: choose one of webhook"),
+        ({"stage": ""}, "stage='': give 1 to 64 letters"),
+        ({"stage": "a b"}, "stage='a b': give"),
+        ({"stage": 3}, "stage=3 is a int: give text"),
+        ({"namespace": "default"}, "namespace='default' is what an unset one is called: label the Stripe account"),
+        ({"namespace": ""}, "namespace='': give 1 to 64"),
+        ({"namespace": "a|b"}, r"namespace='a\|b': give"),
+        ({"usage_caps": UsageCaps()}, "usage_caps: topology dynamodb-only has no Valkey: leave"),
+        ({"function_options": FunctionOptions(architecture="mips")}, "Webhook: Function: architecture='mips'"),  # type: ignore[arg-type]  # Wrong on purpose.
+        ({"livemode": "false"}, "livemode='false': give True or False"),
+        ({"purge": 1}, "purge=1: give True or False"),
+        ({"api_key_secret": "stripe/key"}, "api_key_secret='stripe/key' is a str: pass a secret such as"),
+        ({"entry_key": "alias/mine"}, "entry_key='alias/mine' is a str: pass a key such as"),
+        ({"network": "vpc-1"}, "network='vpc-1' is a str: pass a CacheNetwork"),
+        ({"topology": Topology.VPC_VALKEY, "vpc": "vpc-1"}, "Network: vpc='vpc-1' is a str: pass a VPC such as"),
+    ],
+)
+def test_a_bad_prop_is_refused_with_the_path(stack: cdk.Stack, props: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConstructError, match=rf"^Test/Cache(: |/){told}"):
+        StripeCache(stack, "Cache", **props)
+
+
+def test_an_old_key_without_a_new_one_is_refused(stack: cdk.Stack) -> None:
+    with pytest.raises(ConstructError, match=r"^Test/Cache: previous_entry_key without entry_key: pass the new key"):
+        StripeCache(stack, "Cache", previous_entry_key=kms.Key(stack, "Key"))
+
+
+def test_a_topology_may_be_given_as_text(stack: cdk.Stack) -> None:
+    cache = StripeCache(stack, "Cache", topology="public-valkey")  # type: ignore[arg-type]  # As an untyped caller would.
+    assert cache.topology is Topology.PUBLIC_VALKEY
+    assert cache.redis
 
 
 def _resource(construct: Construct) -> cdk.CfnElement:

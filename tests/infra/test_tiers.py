@@ -7,10 +7,22 @@ import pytest
 import redis
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from synthesis import make_app, render, resources, text_of
+from functions import plain
+from synthesis import make_app, of_function, render, resources, text_of
 
-from stripe_cache_cdk import CacheNetwork, ConstructError, DynamoTier, RedisKind, RedisTier, UsageCaps
+from stripe_cache_cdk import (
+    CacheNetwork,
+    ConstructError,
+    DynamoTier,
+    RedisKind,
+    RedisTier,
+    StageError,
+    StripeCache,
+    UsageCaps,
+)
+from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.redis_access import READ_ONLY, READ_WRITE
+from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
 
 if TYPE_CHECKING:
     from local.valkey import Valkey
@@ -47,7 +59,8 @@ def test_only_the_purge_role_may_scan(stack: cdk.Stack) -> None:
     tier = DynamoTier(stack, "Dynamo")
     tier.grant_purge(role(stack))
     (statement,) = granted(stack)
-    assert "dynamodb:Scan" in statement["Action"]
+    actions = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Scan", "dynamodb:UpdateItem"]
+    assert sorted(statement["Action"]) == actions
 
 
 def test_a_table_can_be_protected_and_encrypted_with_a_key_of_yours(stack: cdk.Stack) -> None:
@@ -84,7 +97,8 @@ def test_connecting_is_granted_on_the_cache_and_one_user(stack: cdk.Stack, user:
     ("props", "scheme", "cluster", "tail"),
     [
         ({}, "rediss+cluster://", True, "&serverless=1"),
-        ({"kind": RedisKind.NODES}, "rediss://", False, "-nodes"),
+        ({"kind": RedisKind.NODES, "replicas": 0}, "rediss://", False, "-nodes"),
+        ({"kind": RedisKind.NODES}, "rediss+cluster://", True, "-nodes"),
         ({"kind": RedisKind.NODES, "shards": 2}, "rediss+cluster://", True, "-nodes"),
     ],
 )
@@ -108,16 +122,6 @@ def test_a_private_cache_admits_its_clients_on_both_ports_and_nobody_else(stack:
     assert all("ClientGroup" in text_of(rule["SourceSecurityGroupId"]) for rule in rules)
 
 
-def test_nodes_are_encrypted_and_spread(stack: cdk.Stack) -> None:
-    RedisTier(stack, "Redis", network=CacheNetwork(stack, "Network"), kind=RedisKind.NODES, replicas=2)
-    (group,) = resources(render(stack), "AWS::ElastiCache::ReplicationGroup").values()
-    properties = group["Properties"]
-    assert properties["TransitEncryptionEnabled"]
-    assert properties["AtRestEncryptionEnabled"]
-    assert properties["MultiAZEnabled"]
-    assert properties["UserGroupIds"]
-
-
 def test_names_that_must_be_given_are_short_and_differ_by_path() -> None:
     app = make_app()
     names = {
@@ -137,9 +141,87 @@ def test_usage_caps_reach_the_template(stack: cdk.Stack) -> None:
     }
 
 
-def test_nodes_without_a_network_are_refused(stack: cdk.Stack) -> None:
-    with pytest.raises(ConstructError, match=r"^Test/Redis: nodes have no public endpoint: use"):
-        RedisTier(stack, "Redis", network=None, kind=RedisKind.NODES)
+@pytest.mark.parametrize(
+    ("props", "told"),
+    [
+        ({"shards": 2, "replicas": 0}, "replicas=0 with shards=2: a cluster fails over: give replicas of 1 to 5"),
+        ({"shards": 0}, "shards=0: give 1 to 500 shards"),
+        ({"replicas": 6}, "replicas=6: give 0 to 5 replicas"),
+        ({"replicas": "1"}, "replicas='1': give"),
+        ({"node_type": "r7g.large"}, "node_type='r7g.large': give a type such as"),
+        ({"node_type": "cache.r6gd.xlarge"}, "node_type='cache.r6gd.xlarge' tiers data to disk: give"),
+        ({"kind": "memcached"}, "kind='memcached' is unknown: choose one of serverless, nodes"),
+        ({"usage_caps": UsageCaps()}, "usage_caps: nodes have none: size them by node_type"),
+        ({"usage_caps": 5}, r"usage_caps=5: pass UsageCaps\(storage_gb"),
+    ],
+)
+def test_a_size_that_elasticache_would_refuse_is_refused_with_the_path(
+    stack: cdk.Stack, props: dict[str, Any], told: str
+) -> None:
+    network = CacheNetwork(stack, "Network")
+    with pytest.raises(ConstructError, match=rf"^Test/Redis: {told}"):
+        RedisTier(stack, "Redis", network=network, **{"kind": RedisKind.NODES, **props})
+
+
+def test_the_kind_may_be_given_as_text(stack: cdk.Stack) -> None:
+    tier = RedisTier(stack, "Redis", network=None, kind="serverless")  # type: ignore[arg-type]  # As untyped code does.
+    assert tier.kind is RedisKind.SERVERLESS
+
+
+def test_one_node_alone_has_nothing_to_fail_over_to(stack: cdk.Stack) -> None:
+    RedisTier(stack, "Redis", network=CacheNetwork(stack, "Network"), kind=RedisKind.NODES, replicas=0)
+    (group,) = resources(render(stack), "AWS::ElastiCache::ReplicationGroup").values()
+    assert group["Properties"]["AutomaticFailoverEnabled"] is False
+    assert group["Properties"]["MultiAZEnabled"] is False
+
+
+def test_what_replaces_a_cache_renames_it() -> None:
+    """CloudFormation makes the new one first, and two of one name cannot coexist."""
+
+    def name(*, azs: int | None = None, key: str = "", **props: Any) -> str:
+        stack = cdk.Stack(make_app(), "Test")
+        network = CacheNetwork(stack, "Network", azs=azs) if azs else None
+        encryption_key = kms.Key(stack, key) if key else None
+        return RedisTier(stack, "Redis", network=network, encryption_key=encryption_key, **props).cache_name
+
+    serverless = [name(), name(azs=2), name(azs=3), name(key="A"), name(key="B"), name(azs=2, key="A")]
+    nodes = [name(azs=2, kind=RedisKind.NODES, **props) for props in ({}, {"replicas": 0}, {"key": "A"})]
+    assert len({*serverless, *nodes}) == len(serverless) + len(nodes)
+    # And what only changes it does not.
+    assert name(usage_caps=UsageCaps(storage_gb=9)) == serverless[0]
+    assert name(azs=3, kind=RedisKind.NODES, replicas=3, node_type="cache.r7g.large") == nodes[0]
+    assert name(azs=2, kind=RedisKind.NODES, shards=2) == nodes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"policy": {"price": {"note": "x" * 3_000}}}, "policy takes .* bytes and the environment has room for 2048"),
+        ({"policy": {"price": object()}}, "policy is no JSON .*: give a mapping"),
+        ({"memory_max_bytes": 1.5}, "memory_max_bytes=1.5: give"),
+        ({"shared_scope": 7}, "shared_scope=7 is a int: give text"),
+    ],
+)
+def test_settings_that_cannot_be_told_are_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(StageError, match=rf"^{told}"):
+        RuntimeOptions(**options)
+
+
+def test_settings_of_a_function_replace_those_of_its_cache(stack: cdk.Stack) -> None:
+    cache = StripeCache(stack, "Cache", settings=RuntimeOptions(memory_max_bytes=0, audit_rate=0.01))
+    cache.attach(plain(stack, "Usual"))
+    cache.attach(plain(stack, "Special"), settings=RuntimeOptions(audit_rate=0.5))
+    template = render(stack)
+    told = {
+        name: {
+            variable: of_function(template, name)["Environment"]["Variables"].get(variable)
+            for variable in (env.MEMORY_MAX_BYTES, env.AUDIT_RATE)
+        }
+        for name in ("Usual", "Special", "CacheWebhookFunction")
+    }
+    usual = {env.MEMORY_MAX_BYTES: "0", env.AUDIT_RATE: "0.01"}
+    special = {env.MEMORY_MAX_BYTES: None, env.AUDIT_RATE: "0.5"}
+    assert told == {"Usual": usual, "Special": special, "CacheWebhookFunction": usual}
 
 
 def test_a_region_without_public_endpoints_is_refused() -> None:

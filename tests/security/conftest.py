@@ -103,5 +103,6 @@ def settings(valkey: Valkey, dynamodb: DynamoDB, fake: FakeStripe, aws: pytest.M
         "events": True,
         "redis_timeout": 5.0,
         "dynamodb_timeout": 10.0,
+        "rate_limits": None,
     }
     return lambda **changes: Settings(**(given | changes))

@@ -89,11 +89,10 @@ def event_of(body: Any, event_type: str = "customer.subscription.updated") -> di
     return {"id": "evt_1", "object": "event", "type": event_type, "data": {"object": body}}
 
 
-def test_an_event_that_names_a_hundred_thousand_objects_is_refused_in_no_time() -> None:
+def test_an_event_that_names_a_hundred_thousand_objects_is_read_in_no_time() -> None:
     body = {"id": "sub_1", "object": "subscription", "items": {"data": IDS}}
     began = time.perf_counter()
-    with pytest.raises(NotAnEventError, match="names 100"):
-        affected(event_of(body))
+    assert len(affected(event_of(body)).records) > len(IDS)
     assert time.perf_counter() - began < 5
     few = {**body, "items": {"data": IDS[:20]}}
     assert 20 < len(affected(event_of(few)).records) < MOST_RECORDS

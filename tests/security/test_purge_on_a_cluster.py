@@ -18,10 +18,13 @@ from stripe_cache.core.ports import NullMeter, StoreOutcome
 from stripe_cache.core.purge import Terms
 from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers import redis_purge
+from stripe_cache.tiers.heat_redis import RedisHeat
 from stripe_cache.tiers.redis import RedisTier
-from stripe_cache.tiers.redis_connection import connect
+from stripe_cache.tiers.redis_connection import connect, open_wire
+from stripe_cache.tiers.redis_names import redis_names
 from stripe_cache.tiers.redis_purge import RedisSearch
 from stripe_cache.tiers.redis_url import parse
+from stripe_cache.tiers.seen_stores import RedisSeen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +71,7 @@ def node(port: int, bus: int, directory: Path) -> ServerProcess:
 
 def test_every_node_is_searched_to_its_end(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_purge, "_COUNT", 5)
-    tier = RedisTier(lambda: connect(parse(cluster), 10.0), NullMeter())
+    tier = RedisTier(lambda: open_wire(parse(cluster), 10.0), NullMeter())
     customers = {f"cus_{number}" for number in range(60)}
     for record in customers:
         key = Key.of("n.test", record, "v")
@@ -86,3 +89,19 @@ def test_every_node_is_searched_to_its_end(cluster: str, monkeypatch: pytest.Mon
     assert pages > 4
     assert search.forget("n.test", sorted(customers)) == ()
     assert search.search("n.test", Terms(["cus_"]), "").matching == ()
+
+
+def test_marks_notes_and_names_of_a_namespace_are_found_on_whatever_node_they_are(cluster: str) -> None:
+    client = connect(parse(cluster), 5.0)
+    seen, heat = RedisSeen(lambda: client), RedisHeat(lambda: client)
+    for namespace in ("acct_a.test", "acct_b.test", "acct_c.live", "acct_d.live"):
+        seen.mark(namespace, ["evt_1", "evt_2"])
+        assert seen.known(namespace, ["evt_1", "evt_2", "evt_3"]) == {"evt_1", "evt_2"}
+        heat.note(namespace, "cus_1", "v", "one")
+        heat.note(namespace, "cus_2", "v", "two")
+        assert sorted(heat.take(namespace, ["cus_1", "cus_2", "cus_3"])) == ["one", "two"]
+        assert heat.take(namespace, ["cus_1", "cus_2"]) == []
+    names = {f"cus_{number}" for number in range(300)}
+    tier = RedisTier(lambda: client, NullMeter())
+    tier.touch("acct_many.test", sorted(names), "g", 60)
+    assert {name for page in redis_names(lambda: client)("acct_many.test") for name in page} == names

@@ -8,12 +8,18 @@ import hashlib
 import hmac
 import json
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+import redis
+from botocore.httpsession import URLLib3Session
 
+from stripe_cache.core.clock import SystemClock
 from stripe_cache.handlers import webhook
 from stripe_cache.handlers.container import container
+from stripe_cache.handlers.secrets import RENEWED_AT_MOST_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +28,16 @@ if TYPE_CHECKING:
 
 SECRET = "whsec_attacked"
 SK = "sk_test_attacked"
+
+
+class ManualClock(SystemClock):
+    """A clock that only moves when told."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:  # type: ignore[override]  # the base's is a plain function
+        return 1000.0 + self.ahead
 
 
 @pytest.fixture
@@ -129,12 +145,65 @@ def test_a_delivery_repeated_in_time_only_voids_again(customer: str) -> None:
     assert answer.data["name"] != "not from here", "an event never supplies a body"
 
 
-def test_a_flood_of_forged_deliveries_asks_no_tier(customer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    del customer
-    asked: list[str] = []
-    monkeypatch.setattr(
-        type(container().cache.engine), "invalidate", lambda *_args, **_options: asked.append("x") or {}
-    )
-    for number in range(300):
-        assert answer_to(delivery("{}", secret=f"whsec_guess{number}")) == 400
-    assert asked == []
+class Requests:
+    """Counts what this process sends: to AWS by operation, to Redis by what the server has executed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
+        self.aws: Counter[str] = Counter()
+        self._redis = redis.Redis.from_url(redis_url)
+        send = URLLib3Session.send
+
+        def counted(session: URLLib3Session, request: Any) -> Any:
+            target = request.headers["X-Amz-Target"]
+            self.aws[target.decode() if isinstance(target, bytes) else target] += 1
+            return send(session, request)
+
+        monkeypatch.setattr(URLLib3Session, "send", counted)
+
+    def redis(self) -> int:
+        """Return the commands executed so far, other than the asking."""
+        statistics = self._redis.info("commandstats")
+        return sum(
+            one["calls"] for name, one in statistics.items() if name not in {"cmdstat_info", "cmdstat_client|setinfo"}
+        )
+
+    def of(self, service: str) -> int:
+        return sum(count for target, count in self.aws.items() if target.startswith(service))
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+VERSIONS = 2
+"""What one renewal asks for: the current version and the one before."""
+
+
+def test_a_flood_of_forged_deliveries_asks_no_tier_and_seldom_for_the_secret(
+    customer: str, aws: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = boto3.client("secretsmanager", region_name="us-east-1")
+    arn = manager.create_secret(Name=f"webhook-{customer}", SecretString=SECRET)["ARN"]
+    manager.close()
+    aws.setenv("STRIPE_CACHE_WEBHOOK_SECRET", arn)
+    container.cache_clear()
+    parts, clock = container(), ManualClock()
+    monkeypatch.setattr(parts.secrets, "_clock", clock)
+    assert is_cached(customer)
+    requests = Requests(monkeypatch, parts.settings.redis_url)
+    body = json.dumps(event_about(customer))
+    try:
+        before = requests.redis()
+        for minute_half in range(1, 4):
+            for number in range(100):
+                assert answer_to(delivery(body, secret=f"whsec_guess{number}")) == 400
+            assert requests.of("secretsmanager.") <= minute_half * VERSIONS, requests.aws
+            clock.ahead += RENEWED_AT_MOST_EVERY + 1
+        assert requests.of("secretsmanager.") == 3 * VERSIONS
+        assert requests.of("DynamoDB") == 0
+        assert requests.redis() == before
+        # The same, signed: what is counted here would have been seen.
+        assert answer_to(delivery(body)) == 200
+        assert requests.redis() > before
+        assert requests.of("DynamoDB") > 0
+    finally:
+        requests.close()

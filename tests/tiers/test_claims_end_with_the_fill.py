@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,3 +43,22 @@ def test_a_stored_value_ends_the_claim_for_its_slot_and_no_other(tier: Tier, nam
     # The value may be unreadable to a process with another encryption key, or embed what was voided just after.
     assert tier.claim(one, state.generation, "somebody else", 60) is Claim.MINE
     assert tier.claim(other, state.generation, "somebody else", 60) is Claim.TAKEN
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_claim_refused_just_before_its_holder_stored_asks_to_look_again(
+    table: str, clock: FakeClock, meter: RecordingMeter, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not to ask the origin: the value is there."""
+    tier = DynamoDBTier(partial(connect_dynamodb, 20.0), table, clock, meter)
+    key = Key.of(namespace, "cus_1", "one")
+    (state,), _ = tier.touch(namespace, ["cus_1"], protocol.new_token(), 60)
+    assert tier.claim(key, state.generation, "holder", 60) is Claim.MINE
+    read = tier._table.get
+
+    def after_the_store(*arguments: Any) -> Any:
+        assert tier.store(key, state.generation, Stored(ENTRY), 60) is StoreOutcome.STORED
+        return read(*arguments)
+
+    monkeypatch.setattr(tier._table, "get", after_the_store)
+    assert tier.claim(key, state.generation, "somebody else", 60) is Claim.TAKEN

@@ -182,7 +182,8 @@ def test_every_script_names_its_one_key(tier: RedisTier, raw: redis.Redis, names
     scripts = [event["command"] for event in commands if event["command"].upper().startswith("EVAL")]
     assert len(scripts) >= 3
     keys = {record_key(namespace, record) for record in ("cus_1", "cus_2")}
-    inner = [event["command"].split()[1] for event in commands if event["client_type"] == "lua"]
+    ran = [event["command"].split() for event in commands if event["client_type"] == "lua"]
+    inner = [words[1] for words in ran if words != ["TIME"]]
     assert inner
     assert set(inner) <= keys
 

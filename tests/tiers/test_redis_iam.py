@@ -5,12 +5,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import redis
 from botocore.credentials import Credentials
 from botocore.model import ServiceId
 from botocore.session import get_session
 from botocore.signers import RequestSigner
 
-from stripe_cache.core.errors import TierError
 from stripe_cache.tiers.redis_iam import IamCredentials
 from stripe_cache.tiers.redis_url import parse
 
@@ -72,7 +72,7 @@ def test_every_connection_gets_a_token_signed_anew() -> None:
 
 
 def test_no_region_is_an_error_of_the_tier() -> None:
-    with pytest.raises(TierError, match="no AWS credentials or no region"):
+    with pytest.raises(redis.AuthenticationError, match="no AWS credentials or no region"):
         IamCredentials(parse(URL.replace("&region=eu-west-1", ""))).get_credentials()
 
 

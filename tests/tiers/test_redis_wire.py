@@ -13,6 +13,7 @@ import redis
 from local.valkey import Valkey
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.ports import NO_HOLD, NullMeter
+from stripe_cache.tiers import redis_connection
 from stripe_cache.tiers.redis import RedisTier
 from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
@@ -140,8 +141,11 @@ def test_threads_get_their_own_answers_over_no_more_connections_than_threads(wir
     assert connections_made(admin) - before <= THREADS
 
 
-def test_a_failed_exchange_gives_its_connection_back_to_the_pool(valkey: Valkey) -> None:
-    client = redis.Redis(host=valkey.host, port=valkey.port, protocol=2, socket_timeout=0.05, max_connections=1)
+def test_a_failed_exchange_gives_its_connection_back_to_the_pool(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_CONNECTIONS", 1)
+    client = connect(parse(valkey.url), 0.05)
     wire = Wire(client.connection_pool)
     for _ in range(3):
         assert wire.execute_command("ECHO", "a") == b"a"

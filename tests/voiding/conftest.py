@@ -106,5 +106,6 @@ def watch(servers: tuple[Valkey, DynamoDB, FakeStripe], table: str, monkeypatch:
         memory_max_bytes=0,
         redis_timeout=5,
         dynamodb_timeout=10,
+        rate_limits=None,
     )
     return Watch(fake, StripeCache(settings))
