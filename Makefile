@@ -1,12 +1,13 @@
 # Every target prepares what it needs. `make` alone lists them.
 PYTHON ?= python3
 STAGE  ?= dev
+OUT    ?= cdk.out
 # Tests mostly wait for servers and clocks: one process more than this keeps two cores busy.
 WORKERS_OF_TESTS ?= 3
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint format types imports bench synth deploy deploy-local lock catalog
+.PHONY: help setup demo test test-slow chaos check lint format types imports bench bench-synth synth diff deploy destroy deploy-local event-types lock catalog
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +23,9 @@ test: setup ## unit and integration tests on real servers, under 10 minutes
 
 test-slow: setup ## the tests that take minutes
 	python -m pytest -m slow
+
+chaos: setup ## break real servers under load and print what it did: SECONDS, FAULT, SEED
+	@python -m local.chaos
 
 lint: setup ## ruff, format and rules
 	ruff format --check .
@@ -42,22 +46,35 @@ check: lint types imports test synth ## everything CI checks
 bench: setup ## side-by-side benchmarks: a table, and benchmarks/results/latest.json
 	@python -m benchmarks.run
 
-synth: setup ## CloudFormation of one stage, without credentials or network
-	@cdk synth --quiet --no-notices -c stage=$(STAGE)
+bench-synth: setup ## how long a synthesis takes, measured in those of an empty app
+	@python -m benchmarks.synthesis
 
-deploy: setup ## deploy one stage to the current AWS account
-	cdk deploy --all --no-notices -c stage=$(STAGE)
+synth: setup ## CloudFormation of one stage, without credentials or network
+	@cdk synth --quiet --no-notices --output $(OUT) -c stage=$(STAGE) $(CDK_ARGS)
+
+diff: setup ## compare one stage with what is deployed; reads templates and nothing else
+	@cdk diff --no-notices --no-color --method template -c stage=$(STAGE) $(CDK_ARGS)
+
+deploy: setup ## deploy one stage to the current AWS account; CDK_ARGS="-c alarm_email=you@example.com" and the like
+	cdk deploy --all --no-notices -c stage=$(STAGE) $(CDK_ARGS)
+
+destroy: setup ## delete one stage's stacks from the current AWS account
+	cdk destroy --all --no-notices -c stage=$(STAGE) $(CDK_ARGS)
 
 deploy-local: setup ## deploy one stage with the real CDK CLI into a moto server on this machine
 	@python -m local.deploy --stage $(STAGE)
+
+event-types: setup ## which of Stripe's event types the cache must hear of, one per line
+	@python tools/event_types.py
 
 catalog: setup ## regenerate the catalog and the documents made from it, from the installed stripe SDK
 	python tools/generate_catalog.py
 
 lock: setup ## compile requirements*.txt from pyproject.toml and runtime/requirements.in; UPGRADE=1 takes newer versions
 	@for job in "runtime/requirements.in -o runtime/requirements.txt" \
+	  "runtime/requirements-encryption.in -c runtime/requirements.txt -o runtime/requirements-encryption.txt" \
 	  "pyproject.toml --extra cdk -c runtime/requirements.txt -o requirements.txt" \
 	  "local/localstripe-requirements.in -o local/localstripe-requirements.txt" \
-	  "pyproject.toml --extra cdk --group dev -c requirements.txt -o requirements-dev.txt"; do \
+	  "pyproject.toml --extra cdk --group dev -c requirements.txt -c runtime/requirements-encryption.txt -o requirements-dev.txt"; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) $$job || exit 1; done
