@@ -67,7 +67,7 @@ def audit(auditor: Auditor, plan: Plan, answer: Answer, origin: Callable[[Occasi
 
 def has_spare(occasion: Occasion) -> bool:
     """Tell whether an answer is at hand in case the origin is busy: then nobody need wait for a turn."""
-    return isinstance(occasion, Answer) or (occasion is not None and occasion.miss.stale is not None)
+    return isinstance(occasion, Answer) or (occasion is not None and bool(occasion.miss.stale))
 
 
 def follow(

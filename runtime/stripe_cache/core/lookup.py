@@ -57,9 +57,16 @@ class Miss:
     plan: Plan
     leases: list[Lease] = field(default_factory=list)
     memory_lease: Lease | None = None
-    stale: Tier | None = None
+    stale: list[Tier] = field(default_factory=list)
+    """Where a stale entry was seen."""
     fwd: str = "uri-miss"
     answer: Answer | None = None
+
+    def saw_stale(self, tier: Tier) -> None:
+        """Remember a tier that has an entry past its end, or so near it that it is to be renewed."""
+        self.fwd = "stale"
+        if tier not in self.stale:
+            self.stale.append(tier)
 
 
 class Lookup:
@@ -122,21 +129,32 @@ class Lookup:
         return answer
 
     def stale_answer(self, miss: Miss, reason: str) -> Answer | None:
-        """Serve the stale entry the walk came past, if it still stands: an invalidated one is not stale, it is gone."""
+        """Serve a stale entry the walk came past, if one still stands: an invalidated one is not stale, it is gone.
+
+        Any tier's will do: the nearest may have evicted its own meanwhile, or stopped answering.
+        """
+        for tier in miss.stale:
+            answer = self._stale_from(tier, miss.plan, reason)
+            if answer is not None:
+                return answer
+        return None
+
+    def _stale_from(self, tier: Tier, plan: Plan, reason: str) -> Answer | None:
         # The walk trusted the tier; since then this process may have written and not been able to tell it.
-        if miss.stale is None or not self._may_read(miss.stale):
+        if not self._may_read(tier):
             return None
         # The origin took its time to fail. Whatever was invalidated meanwhile must not be served now: look again.
-        (found,) = protocol.look(miss.stale, [miss.plan.key])
-        witness = found.stored.witness if found else None
-        if witness is not None and not self._near.is_current(miss.plan.key.namespace, witness):
+        (found,) = protocol.look(tier, [plan.key])
+        if found is None:
             return None
-        now = self._clock.now()
-        if found is None or found.stored.entry.freshness(now) is Freshness.DEAD:
+        entry, witness, now = found.stored.entry, found.stored.witness, self._clock.now()
+        if witness is not None and not self._near.is_current(plan.key.namespace, witness):
+            return None
+        freshness = entry.freshness(now)
+        if freshness is Freshness.DEAD:
             return None
         # An entry that was to be renewed early is still fresh: it needs no permission, and no excuse.
-        excuse = "" if found.stored.entry.freshness(now) is Freshness.FRESH else f"; {reason}"
-        return self._hit(miss.stale, miss.plan, found.stored.entry, now, excuse)
+        return self._hit(tier, plan, entry, now, "" if freshness is Freshness.FRESH else f"; {reason}")
 
     def _may_read(self, tier: Tier) -> bool:
         # Memory is told of everything that a tier may be owed, at once.
@@ -187,16 +205,16 @@ class Lookup:
             elif entry.fresh_until - now > EARLY_WINDOW or not self._renews_early(miss.plan, entry, directives, now):
                 return self._hit(tier, miss.plan, entry, now, "")
             else:
-                miss.fwd, miss.stale = "stale", tier
+                miss.saw_stale(tier)
         elif freshness is Freshness.STALE:
             if now - entry.fresh_until <= directives.max_stale and directives.max_stale:
                 return self._hit(tier, miss.plan, entry, now, "; max-stale")
-            miss.fwd, miss.stale = "stale", tier
+            miss.saw_stale(tier)
         return None
 
     def _while_revalidating(self, miss: Miss, directives: Directives) -> Answer | None:
         """Answer with the stale entry while a refresh is on its way: no tier has a fresh one, as is known by now."""
-        if self._refresher is None or miss.stale is None or directives.max_age < math.inf:
+        if self._refresher is None or not miss.stale or directives.max_age < math.inf:
             return None
         return self.stale_answer(miss, "stale-while-revalidate") if self._refresher.request(miss.plan) else None
 

@@ -36,7 +36,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """Seconds: of freshness, of the stale window behind it, and the most that memory and Redis keep an entry."""
+    """Seconds: of freshness, of the stale window behind it, and of freshness for which memory and Redis keep an entry."""
 
     fresh: float
     stale: float
@@ -44,10 +44,14 @@ class Lifetimes:
     redis: float
 
     def cap(self, tier: str) -> float:
-        """Return the most seconds the tier keeps the entry; DynamoDB holds the long tail and keeps it to its end."""
+        """Return the most seconds the tier keeps the entry.
+
+        DynamoDB holds the long tail and keeps it to its end. So does Redis if it keeps it for as long as it is fresh:
+        it may be the only tier that can answer when Stripe fails.
+        """
         if tier == "memory":
             return self.memory
-        return self.redis if tier == "redis" else self.fresh + self.stale
+        return self.redis if tier == "redis" and self.redis < self.fresh else self.fresh + self.stale
 
 
 class Target(NamedTuple):

@@ -239,7 +239,7 @@ class ReadThrough:
             was_refused = isinstance(error, RateLimitedError)
             answer = self._lookup.stale_answer(ticket.miss, "stale-on-limit" if was_refused else "stale-if-error")
             was_held_back = was_refused or isinstance(error, OriginUnavailableError)
-            begins_again = answer is None and was_held_back and ticket.miss.stale is not None
+            begins_again = answer is None and was_held_back and bool(ticket.miss.stale)
             if answer is None and not begins_again:
                 self.missed(ticket.miss.plan)
         finally:
