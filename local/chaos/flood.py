@@ -56,6 +56,8 @@ class Flood:
         found = []
         if self.failed:
             found.append(f"flood: {self.failed} reads failed, {self.limited} of them limited, such as {self.errors[0]}")
+        if self.refused:
+            found.append(f"flood: Stripe refused {sum(self.refused.values())} calls: {self.refused}")
         for name, most in self.highest.items():
             limit = LIMITS["test"] if name == ACCOUNT else LIMITS["endpoint"]
             if most > limit * (1 + _BURST):

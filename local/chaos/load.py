@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import stripe
 
 from local.demo import views
-from stripe_cache import Settings, StripeCache
+from stripe_cache import Settings, StripeCache, outbox_wiring
 from stripe_cache.core import metrics
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.errors import StripeCacheError
 from stripe_cache.core.ports import NullMeter
+from stripe_cache.core.replay import replay_all
 from stripe_cache.wiring import build
 
 if TYPE_CHECKING:
@@ -47,15 +48,17 @@ class MovableClock(SystemClock):
 
 
 class Meter(NullMeter):
-    """Knows whether every invalidation of this process has reached every tier."""
+    """Knows whether every invalidation of this process has reached every tier, or an outbox instead."""
 
-    failed = 0.0
+    failed = queued = 0.0
 
     def count(self, metric: str, value: float = 1, *, tier: str = "", object_type: str = "") -> None:
-        """Keep the one count that matters here."""
+        """Keep the counts that matter here."""
         super().count(metric, value, tier=tier, object_type=object_type)
         if metric == metrics.INVALIDATION_FAILED:
             self.failed += value
+        elif metric == metrics.INVALIDATION_QUEUED:
+            self.queued += value
 
 
 class Load:
@@ -66,6 +69,7 @@ class Load:
         self._clock, self._meter = MovableClock(), Meter()
         self._cache = StripeCache(settings, engine=build(settings, clock=self._clock, meter=self._meter))
         self._client = self._cache.client(API_KEY, max_network_retries=0)
+        self._replayer = outbox_wiring.replayer(settings, self._cache.engine)
         self._reads: list[tuple[str, str]] = []
         self._draws: Iterator[int] = iter(())
         self._due = 0.0
@@ -104,13 +108,20 @@ class Load:
         return {"samples": [self._read((event["first"] + number) % count) for number in range(count)]}
 
     def write(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Rename a customer; `told` says whether every tier could be told."""
-        failed, began = self._meter.failed, time.time()
+        """Rename a customer; `told`: every tier was told; `queued`: an outbox keeps what was not."""
+        failed, queued, began = self._meter.failed, self._meter.queued, time.time()
         try:
             self._client.v1.customers.update(event["id"], params={"name": event["name"]})
         except (stripe.StripeError, StripeCacheError) as error:
             return {"error": type(error).__name__}
-        return {"began": began, "ended": time.time(), "told": self._meter.failed == failed, "error": ""}
+        ended, told = time.time(), self._meter.failed == failed
+        return {"began": began, "ended": ended, "told": told, "queued": self._meter.queued > queued, "error": ""}
+
+    def replay(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Tell the tiers what they missed, as the reconciler does."""
+        namespaces = self._cache.engine.planner.namespaces(None, livemode=None)
+        reports = replay_all(self._replayer, namespaces).values()
+        return {"left": sum(one.left for one in reports), "failed": any(one.failure for one in reports)}
 
     def skew(self, event: dict[str, Any]) -> dict[str, Any]:
         """Put the clock wrong by so many seconds."""
@@ -141,7 +152,14 @@ class Load:
 
 
 _load = Load()
-_DEEDS = {"aim": _load.aim, "slice": _load.slice, "sweep": _load.sweep, "write": _load.write, "skew": _load.skew}
+_DEEDS = {
+    "aim": _load.aim,
+    "slice": _load.slice,
+    "sweep": _load.sweep,
+    "write": _load.write,
+    "skew": _load.skew,
+    "replay": _load.replay,
+}
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from local.chaos.run import Outcome
+    from local.chaos.outcome import Outcome
 
 HEADER = (
     f"{'fault':<16} {'load held':>13} {'failed':>6} {'added ms: median':>16} {'worst':>8} {'(warm)':>7} "
-    f"{'recovered':>9} {'confirmed':>9} {'lost':>5}  what"
+    f"{'recovered':>9} {'confirmed':>9} {'queued':>6} {'lost':>5}  what"
 )
 
 
@@ -22,7 +22,7 @@ def row(outcome: Outcome) -> str:
     return (
         f"{outcome.fault.name:<16} {load:>13} {outcome.failed:>6} {outcome.added.median:>16.2f} "
         f"{outcome.added.worst:>8.1f} {outcome.warm.worst:>7.1f} {recovered:>9} {outcome.verdict.confirmed:>9} "
-        f"{outcome.verdict.lost + outcome.unacknowledged:>5}  {outcome.fault.what}"
+        f"{outcome.verdict.queued:>6} {outcome.missing:>5}  {outcome.fault.what}"
     )
 
 

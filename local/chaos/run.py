@@ -6,12 +6,12 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from local.chaos import samples as figures
-from local.chaos.judge import Verdict, Written, judge
-from local.chaos.samples import NONE, Added, Baseline, Phases, Sample
+from local.chaos.judge import Queued, Verdict, Written, judge
+from local.chaos.outcome import Outcome
+from local.chaos.samples import Baseline, Phases, Sample
 from local.chaos.world import Stage
 from local.demo.changes import Changes
 
@@ -26,43 +26,6 @@ MOST_HEALING = 45.0
 """Seconds after which a fault that was healed counts as not recovered from."""
 DELIVERY_SECONDS = 30.0
 WRITE_EVERY = 0.8
-
-
-@dataclass
-class Outcome:
-    """What one fault did. `recovered` is in seconds, None if it never was as before."""
-
-    fault: Fault
-    offered: float = 0.0
-    done: float = 0.0
-    """Reads per second, while the fault lasted."""
-    reads: int = 0
-    failed: int = 0
-    warm: Added = NONE
-    added: Added = NONE
-    recovered: float | None = None
-    unacknowledged: int = 0
-    """Events that the webhook function had not confirmed at the end, although everything was well again."""
-    verdict: Verdict = field(default_factory=Verdict)
-    errors: list[str] = field(default_factory=list)
-
-    @property
-    def wrongs(self) -> list[str]:
-        """Failed reads and lost invalidations, in words."""
-        found = []
-        if self.failed:
-            found.append(f"{self.fault.name}: {self.failed} reads failed, such as {self.errors}")
-        if self.verdict.lost:
-            found.append(f"{self.fault.name}: {self.verdict.lost} invalidations lost, such as {self.verdict.examples}")
-        if self.unacknowledged:
-            found.append(f"{self.fault.name}: {self.unacknowledged} events were never acknowledged")
-        return found
-
-    @property
-    def problems(self) -> list[str]:
-        """What must not be, in words: the same, and that things never were as before again."""
-        late = f"{self.fault.name}: it never was as before again"
-        return [*self.wrongs, *([late] if self.recovered is None else [])]
 
 
 class Experiment:
@@ -108,9 +71,11 @@ class Experiment:
             if self._errors:
                 raise self._errors[0]
             left = self._await_deliveries()
+            untold = not stage.replays.wait_until_told(time.time(), DELIVERY_SECONDS)
             self._sweep(stage)
-            verdict = judge(self._servers.stripe, stage.reads, self._samples, self._writes)
-            return self._outcome(stage, course, left, verdict)
+            queued = Queued(stage.front.queued, stage.replays.told_since)
+            verdict = judge(self._servers.stripe, stage.reads, self._samples, self._writes, queued)
+            return self._outcome(stage, course, left, verdict, untold=untold)
 
     def _phases(self, stage: Stage) -> tuple[Phases, Baseline, float | None]:
         fault = self._fault
@@ -190,7 +155,7 @@ class Experiment:
     def _write(self, stage: Stage, worker: Worker, customer: str, name: str) -> None:
         done = stage.do(worker, {"do": "write", "id": customer, "name": name})
         if not done["error"]:
-            self._writes.append(Written(done["pid"], customer, name, done["ended"], done["told"]))
+            self._writes.append(Written(done["pid"], customer, name, done["ended"], done["told"], done["queued"]))
 
     def _sweep(self, stage: Stage) -> None:
         """Have all processes read everything once, each from another place on."""
@@ -218,7 +183,13 @@ class Experiment:
             raise self._errors[0]
 
     def _outcome(
-        self, stage: Stage, course: tuple[Phases, Baseline, float | None], left: int, verdict: Verdict
+        self,
+        stage: Stage,
+        course: tuple[Phases, Baseline, float | None],
+        left: int,
+        verdict: Verdict,
+        *,
+        untold: bool,
     ) -> Outcome:
         phases, baseline, recovered = course
         running = figures.unfrozen(self._samples, stage.frozen)
@@ -240,6 +211,7 @@ class Experiment:
             added=baseline.added(affected),
             recovered=recovered,
             unacknowledged=left,
+            untold=untold,
             verdict=verdict,
             errors=failures[:5],
         )

@@ -1,4 +1,4 @@
-"""What a fault happens to: real servers behind proxies, processes that read, and the function that takes webhooks."""
+"""What a fault happens to: real servers behind proxies, processes that read, and the functions of the cache."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import secrets
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
 
 from local.chaos.proxy import Proxy
+from local.chaos.replays import Replays
 from local.demo import views
 from local.demo.front import WebhookFront
 from local.demo.world import DYNAMODB_WARM_UP_CALLS, WEBHOOK
@@ -177,10 +179,12 @@ class Stage:
         try:
             self.pool = self._exit.enter_context(WorkerPool(processes, HANDLER, environment, freeze=False))
             self.functions = self._exit.enter_context(WorkerPool(WEBHOOK_WORKERS, WEBHOOK, function))
-            with ThreadPoolExecutor(2) as starters:
-                for each in [starters.submit(pool.warm) for pool in (self.pool, self.functions)]:
+            schedule = self._exit.enter_context(WorkerPool(1, HANDLER, environment, freeze=False))
+            with ThreadPoolExecutor(3) as starters:
+                for each in [starters.submit(pool.warm) for pool in (self.pool, self.functions, schedule)]:
                     each.result()
             self.front = self._exit.enter_context(WebhookFront(self.functions))
+            self.replays = self._exit.enter_context(Replays(partial(self.do, schedule.workers[0], {"do": "replay"})))
         except BaseException:
             self._exit.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +23,9 @@ class WebhookFront:
 
     def __init__(self, pool: WorkerPool) -> None:
         self.statuses: dict[int, int] = {}
+        self.queued: set[str] = set()
+        """Events whose first 2xx said that some tier could not be told yet."""
+        self._acknowledged: set[str] = set()
         self._pool = pool
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer((LOOPBACK, 0), self._handler_class())
@@ -49,13 +53,24 @@ class WebhookFront:
             result = self._pool.invoke(event, SECONDS)
         except WorkerDiedError:
             return self._count(502)
-        return self._count(502 if result.error is not None else int(result.payload["statusCode"]))
+        if result.error is not None:
+            return self._count(502)
+        status = int(result.payload["statusCode"])
+        if 200 <= status < 300:  # noqa: PLR2004 -- the class of success
+            self._note(json.loads(body)["id"], json.loads(result.payload["body"])["result"])
+        return self._count(status)
 
     def close(self) -> None:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def _note(self, event: str, word: str) -> None:
+        with self._lock:
+            if word == "queued" and event not in self._acknowledged:
+                self.queued.add(event)
+            self._acknowledged.add(event)
 
     def _count(self, status: int) -> int:
         with self._lock:

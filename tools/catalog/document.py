@@ -24,8 +24,8 @@ GET, and anything on another host than `api.stripe.com`.
 - **with events**: how long where one does (`STRIPE_CACHE_EVENTS=on`). It bounds the harm of a lost event.
 - **stale**: how much longer an expired answer may serve while Stripe fails or refuses. An answer that was voided never
   serves.
-- Redis keeps an entry for {hot} at most if it is fresh for longer (`redis_ttl` changes that for a row), else to its end;
-  DynamoDB keeps each to its end, the stale time included.
+- Redis keeps an entry for {hot} at most if it is fresh for longer (`redis_ttl` changes that for a row), else to its
+  end; DynamoDB keeps each to its end, the stale time included.
 
 Lists keep their members' rule, but no longer than this: memory {memory}, no events {ttl}, with events {with_events},
 stale {stale} ({reason}).

@@ -36,7 +36,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """Seconds: of freshness, of the stale window behind it, and of freshness for which memory and Redis keep an entry."""
+    """Seconds: of freshness, of the stale window behind it, and for how long memory and Redis keep an entry at most."""
 
     fresh: float
     stale: float
