@@ -12,7 +12,7 @@ from local.chaos import samples as figures
 from local.chaos.judge import Queued, Verdict, Written, judge
 from local.chaos.outcome import Outcome
 from local.chaos.samples import Baseline, Phases, Sample
-from local.chaos.world import Stage
+from local.chaos.world import ORIGIN_TIMEOUT, Stage
 from local.demo.changes import Changes
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class Experiment:
         fault.heal(stage)
         healed = time.time()
         if not fault.changes:
+            # Reads that Stripe left hanging end by their own timeout. A change that voids their stale entry before that
+            # leaves them with nothing, although Stripe could not answer and the entry was permitted.
+            self._pause(ORIGIN_TIMEOUT)
             changes = self._changes(stage)
         recovered = None
         while time.time() < healed + max(self._patience, self._warm):

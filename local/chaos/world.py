@@ -40,6 +40,8 @@ DELIVERY = {"delay_ms": [10.0, 100.0], "duplicate": 0.1, "reorder": 0.1, "reorde
 WEBHOOK_WORKERS = 2
 PROXIED, DIRECT, CLUSTER = "proxied", "direct", "cluster"
 DEED_SECONDS = 60.0
+ORIGIN_TIMEOUT = 2.0
+"""Seconds a read waits for Stripe: a fifth of the default, as the fake answers in a fifth of the real one's time."""
 
 
 class Servers:
@@ -169,7 +171,7 @@ class Stage:
             **servers.environment(way),
             "STRIPE_CACHE_NAMESPACE": self.namespace,
             "STRIPE_CACHE_EVENTS": "on",
-            "STRIPE_CACHE_ORIGIN_TIMEOUT": "2",
+            "STRIPE_CACHE_ORIGIN_TIMEOUT": f"{ORIGIN_TIMEOUT:g}",
             "STRIPE_CACHE_RATE_LIMITS": json.dumps({"test": limits["test"], "processes": processes}),
             **({"STRIPE_CACHE_POLICY": json.dumps(policy)} if policy else {}),
             **(settings or {}),
