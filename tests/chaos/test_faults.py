@@ -21,7 +21,7 @@ SECONDS = 1.5
 
 @pytest.mark.parametrize("name", ["redis-kill", "stripe-5xx"])
 def test_nothing_fails_and_nothing_is_lost(name: str, servers: Servers, say: Callable[[object], None]) -> None:
-    outcome = Experiment(servers, SHORT[name], SECONDS, warm=1.5).run()
+    outcome = Experiment(servers, SHORT[name], SECONDS, warm=1.5, patience=3.0).run()
     say(f"{report.HEADER}\n{report.row(outcome)}")
     # How soon all is as before is no matter of a machine that runs other tests meanwhile.
     assert not outcome.wrongs
