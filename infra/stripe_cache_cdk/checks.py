@@ -43,13 +43,6 @@ def check_text(field: str, value: object) -> None:
         raise StageError(f"{field}={value!r} is a {type(value).__name__}: give text")
 
 
-def check_flags(**flags: object) -> None:
-    """Raise StageError for anything but True and False: the text "false" would count as true."""
-    for field, value in flags.items():
-        if not isinstance(value, bool):
-            raise StageError(f"{field}={value!r}: give True or False")
-
-
 def check_match(field: str, value: str, pattern: str, remedy: str) -> None:
     """Raise StageError unless the whole value matches; `remedy` completes the sentence `give ...`."""
     check_text(field, value)

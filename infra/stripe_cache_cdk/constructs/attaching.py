@@ -23,7 +23,7 @@ from stripe_cache_cdk.constructs.placement import (
     warn_of_one_zone,
 )
 from stripe_cache_cdk.constructs.redis_tier import PORT, READER_PORT
-from stripe_cache_cdk.errors import ConstructError, check_has
+from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,6 @@ class Attaches(Protocol):
 
 def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.Function:
     """Return the function, or raise ConstructError saying why the runtime could not work in it."""
-    check_has(cache, "function_arn", "an aws_lambda.Function", function=function or "nothing")
     if not isinstance(function, lambda_.Function) or not isinstance(function.node.default_child, lambda_.CfnFunction):
         raise ConstructError(
             function,

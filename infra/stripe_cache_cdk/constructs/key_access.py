@@ -10,8 +10,6 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 
-from stripe_cache_cdk.errors import ConstructError, check_has
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,17 +17,6 @@ if TYPE_CHECKING:
 
 SEAL_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
 OPEN_ACTIONS = ("kms:Decrypt",)
-
-
-def check_keys(scope: Construct, **keys: object) -> None:
-    """Raise ConstructError for what is no key.
-
-    An alias is none: a policy that names one permits nothing, and CDK writes none for an imported alias.
-    """
-    check_has(scope, "key_arn", "a key such as kms.Key.from_key_arn(...)", **keys)
-    for name, key in keys.items():
-        if hasattr(key, "alias_name"):
-            raise ConstructError(scope, f"{name} is an alias", "pass its key: kms.Key.from_key_arn(...)")
 
 
 def new_key(scope: Construct, construct_id: str, *, description: str, removal_policy: cdk.RemovalPolicy) -> kms.Key:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stripe_cache_cdk.checks import check_match, check_range
 from stripe_cache_cdk.constructs import environment as env
+from stripe_cache_cdk.constructs.props import check_fields
 from stripe_cache_cdk.errors import StageError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class RuntimeOptions:
     shared_scope: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("memory_max_bytes", "max_body_bytes"):
             self._check(name, 0, LARGEST_MEMORY, "bytes", whole=True)
         for name in ("memory_max_lag", "origin_wait"):

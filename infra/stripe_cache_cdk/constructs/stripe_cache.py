@@ -9,17 +9,18 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from stripe_cache_cdk.checks import check_enum, check_flags, check_match
+from stripe_cache_cdk.checks import check_enum, check_match
 from stripe_cache_cdk.choices import check_namespace
 from stripe_cache_cdk.config import Events, RedisKind, Topology, UsageCaps
 from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.attaching import ATTACHED, check_attachable, place, set_variables, warn_of_fixed_role
 from stripe_cache_cdk.constructs.dynamo_tier import DynamoTier
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
-from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, check_keys, grant_sealing
+from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, grant_sealing
 from stripe_cache_cdk.constructs.monitoring import Monitoring
 from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
 from stripe_cache_cdk.constructs.network import CacheNetwork, network_for
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.purge import PurgeFunction
 from stripe_cache_cdk.constructs.redis_access import Rights
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
@@ -27,7 +28,7 @@ from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQu
 from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
 from stripe_cache_cdk.constructs.stripe_secrets import grant_secret, stripe_secret
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
-from stripe_cache_cdk.errors import ConstructError, check_has, naming
+from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
     from aws_cdk import aws_ec2 as ec2
@@ -63,6 +64,7 @@ class StripeCache(Construct):
     finds events that never arrived, and tells tiers what they missed while they were away.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -98,15 +100,9 @@ class StripeCache(Construct):
         with naming(self):
             self.topology = check_enum("topology", topology, Topology)
             self._events = check_enum("events", events, Events)
+            check_enum("redis_kind", redis_kind, RedisKind)
             check_namespace(namespace)
-            check_flags(livemode=livemode, retain=retain, purge=purge, refresh=refresh, refresh_hot=refresh_hot)
-            check_flags(monitoring=monitoring, point_in_time_recovery=point_in_time_recovery)
             check_match("stage", stage, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "1 to 64 letters, digits, _ . and -")
-        secrets = {"api_key_secret": api_key_secret, "webhook_secret": webhook_secret}
-        check_has(self, "secret_arn", "a secret such as Secret.from_secret_complete_arn(...)", **secrets)
-        keys = {"encryption_key": encryption_key, "entry_key": entry_key, "previous_entry_key": previous_entry_key}
-        check_keys(self, **keys)
-        check_has(self, "function_subnets", "a CacheNetwork, or vpc for a VPC", network=network)
         if usage_caps and self.topology is Topology.DYNAMODB_ONLY:
             raise ConstructError(self, f"usage_caps: topology {self.topology} has no Valkey", "leave usage_caps out")
         if previous_entry_key and not entry_key:
@@ -203,6 +199,7 @@ class StripeCache(Construct):
         """Whether invalidations arrive on their own, and so whether there is a queue."""
         return self._queue is not None
 
+    @checked
     def attach(
         self,
         function: lambda_.IFunction,
@@ -253,6 +250,7 @@ class StripeCache(Construct):
             self.encryption_key.grant(attached, *SEAL_ACTIONS)
         self.watched.add(attached)
 
+    @checked
     def attach_purge(self, function: lambda_.IFunction) -> None:
         """Let the function search the stores and erase from them: for PurgeFunction, and for nothing that serves."""
         attached, variables = self._prepare(function, None, calls_stripe=False)
@@ -265,6 +263,7 @@ class StripeCache(Construct):
             self.redis.grant(attached, Rights.PURGE)
         self.watched.add(attached)
 
+    @checked
     def grant_webhook_secret(self, function: lambda_.Function) -> None:
         """Let the function read the webhooks' signing secret in all its versions, and tell it where that is."""
         set_variables(function, {env.WEBHOOK_SECRET: self.webhook_secret.secret_arn})

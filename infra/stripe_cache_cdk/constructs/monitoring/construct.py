@@ -9,6 +9,8 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from stripe_cache_cdk.checks import check_match
+from stripe_cache_cdk.choices import EMAIL, check_object_type
 from stripe_cache_cdk.constructs.entitlements_endpoint import EntitlementsEndpoint
 from stripe_cache_cdk.constructs.eventbridge_source import EventBridgeSource
 from stripe_cache_cdk.constructs.monitoring import metrics as names
@@ -18,10 +20,11 @@ from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
 from stripe_cache_cdk.constructs.monitoring.thresholds import Thresholds
 from stripe_cache_cdk.constructs.monitoring.topic import alarm_topic
 from stripe_cache_cdk.constructs.monitoring.watching import Watcher
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.reconciler import Reconciler
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +49,7 @@ class Monitoring(Construct):
     the third of an account, the topic's key 1 USD.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -59,6 +63,11 @@ class Monitoring(Construct):
         alarm_email: str = "",
     ) -> None:
         super().__init__(scope, construct_id)
+        with naming(self):
+            for object_type in object_types:
+                check_object_type(object_type)
+            if not cdk.Token.is_unresolved(alarm_email):
+                check_match("alarm_email", alarm_email, EMAIL, "one e-mail address, or nothing")
         self._home = cdk.Stack.of(cache).node.path
         self._metrics = CacheMetrics(stage=cache.stage)
         self._watched: set[str] = set()
@@ -97,6 +106,7 @@ class Monitoring(Construct):
         """Every alarm so far."""
         return tuple(self._alarms.made)
 
+    @checked
     def watch(self, part: Construct, name: str = "") -> None:
         """Add alarms and lines for a part; what is watched already is passed over.
 
