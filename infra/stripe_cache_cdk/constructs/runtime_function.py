@@ -18,6 +18,7 @@ from stripe_cache_cdk.constructs.key_access import encrypted_logs
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
 from stripe_cache_cdk.constructs.props import check_fields, check_kind, checked
 from stripe_cache_cdk.constructs.snap_start import check_snap_start
+from stripe_cache_cdk.constructs.stack_order import refers
 from stripe_cache_cdk.constructs.wheels import EXTRAS
 from stripe_cache_cdk.errors import StageError, naming
 
@@ -157,6 +158,7 @@ class RuntimeFunction(lambda_.Function):
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if options.snap_start else None,
             **vpc_placement,
         )
+        refers(self, log_key=options.log_key)
         self.can_seal = bundle.seals
         self.vital = vital
         self.failed_calls: sqs.Queue | None = None

@@ -26,6 +26,7 @@ from stripe_cache_cdk.constructs.redis_access import Rights
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
 from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQueue
 from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.constructs.stack_order import refers
 from stripe_cache_cdk.constructs.stripe_secrets import grant_secret, stripe_secret
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.errors import ConstructError, naming
@@ -110,11 +111,14 @@ class StripeCache(Construct):
         if refresh_hot and (not refresh or self.topology is Topology.DYNAMODB_ONLY):
             remedy = "pass refresh=True and topology public-valkey or vpc-valkey, or leave refresh_hot out"
             raise ConstructError(self, "refresh_hot needs a queue of refreshes, and Redis to note what is hot", remedy)
+        refers(self, network=network, vpc=vpc, encryption_key=encryption_key)
         self.refreshes_hot = refresh_hot
         self.stage = stage
         self._removal = cdk.RemovalPolicy.RETAIN if retain else cdk.RemovalPolicy.DESTROY
         self.encryption_key = encryption_key
-        self._entry_keys = tuple(key for key in (entry_key, previous_entry_key) if key)
+        self._entry_keys = {
+            name: key for name, key in (("entry_key", entry_key), ("previous_entry_key", previous_entry_key)) if key
+        }
         self.watched = WatchList()
         self.network = network_for(self, self.topology, network, vpc)
         self.dynamo = DynamoTier(
@@ -155,7 +159,7 @@ class StripeCache(Construct):
             env.TABLE: self.dynamo.table.table_name,
         }
         if self._entry_keys:
-            self._environment[env.KMS_KEY] = ",".join(key.key_arn for key in self._entry_keys)
+            self._environment[env.KMS_KEY] = ",".join(key.key_arn for key in self._entry_keys.values())
         options = function_options or FunctionOptions()
         if self._entry_keys:
             options = dataclasses.replace(options, extras=tuple({*options.extras, "encryption"}))
@@ -238,7 +242,7 @@ class StripeCache(Construct):
             variables |= {env.REFRESH_HOT: "on"} if self.refreshes_hot else {}
         set_variables(attached, variables | {name: queue.queue_url for name, queue in queues.items()})
         self.dynamo.grant_cache_access(attached, read_only=read_only)
-        grant_sealing(self._entry_keys, attached, read_only=read_only)
+        grant_sealing((*self._entry_keys.values(),), attached, read_only=read_only)
         if self.redis:
             self.redis.grant(attached, rights)
         if calls_stripe:
@@ -258,7 +262,7 @@ class StripeCache(Construct):
             variables[env.REDIS_URL] = self.redis.url_for(Rights.PURGE)
         set_variables(attached, variables)
         self.dynamo.grant_purge(attached)
-        grant_sealing(self._entry_keys, attached, read_only=True)
+        grant_sealing((*self._entry_keys.values(),), attached, read_only=True)
         if self.redis:
             self.redis.grant(attached, Rights.PURGE)
         self.watched.add(attached)
@@ -266,6 +270,7 @@ class StripeCache(Construct):
     @checked
     def grant_webhook_secret(self, function: lambda_.Function) -> None:
         """Let the function read the webhooks' signing secret in all its versions, and tell it where that is."""
+        refers(function, webhook_secret=self.webhook_secret)
         set_variables(function, {env.WEBHOOK_SECRET: self.webhook_secret.secret_arn})
         grant_secret(self.webhook_secret, function)
 
@@ -280,6 +285,7 @@ class StripeCache(Construct):
                 f"the cache at {self.node.path} seals entries, and its package has no `cryptography`",
                 'make it with options=FunctionOptions(extras=("encryption",)), or with requirements that contain it',
             )
+        refers(attached, cache=self, **self._entry_keys, api_key_secret=self.api_key_secret if calls_stripe else None)
         place(attached, self.redis, calls_stripe=calls_stripe)
         attached.node.add_metadata(ATTACHED, self.node.path)
         return attached, self._environment | (settings.variables() if settings else self._settings)
