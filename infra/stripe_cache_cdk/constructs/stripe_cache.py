@@ -18,6 +18,7 @@ from stripe_cache_cdk.constructs.dynamo_tier import DynamoTier
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
 from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, grant_sealing
 from stripe_cache_cdk.constructs.monitoring import Monitoring
+from stripe_cache_cdk.constructs.monitoring.sharing import warn_of_shared_metrics
 from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
 from stripe_cache_cdk.constructs.network import CacheNetwork, network_for
 from stripe_cache_cdk.constructs.props import checked
@@ -45,7 +46,8 @@ class StripeCache(Construct):
 
     `topology` is `dynamodb-only` unless said: no VPC and nothing that idles at a price. `namespace` labels the Stripe
     account (default `main`), `livemode` says which of its modes the API key is for (default test), `stage` becomes a
-    metric dimension (default `dev`). `settings` are the runtime's, for every function.
+    metric dimension (default `dev`), by which alone the metrics and alarms of two caches in one account and region are
+    told apart: another cache needs another stage. `settings` are the runtime's, for every function.
 
     `events` says how invalidations arrive: `webhook` makes the endpoint here (default), `external` makes the queue only
     and leaves WebhookEndpoint or EventBridgeSource to the caller, `none` makes neither, and answers then live shorter.
@@ -113,6 +115,7 @@ class StripeCache(Construct):
             raise ConstructError(self, "refresh_hot needs a queue of refreshes, and Redis to note what is hot", remedy)
         refers(self, network=network, vpc=vpc, encryption_key=encryption_key)
         self.refreshes_hot = refresh_hot
+        warn_of_shared_metrics(self, stage)
         self.stage = stage
         self._removal = cdk.RemovalPolicy.RETAIN if retain else cdk.RemovalPolicy.DESTROY
         self.encryption_key = encryption_key
@@ -158,10 +161,9 @@ class StripeCache(Construct):
             env.EVENTS: "off" if self._events is Events.NONE else "on",
             env.TABLE: self.dynamo.table.table_name,
         }
-        if self._entry_keys:
-            self._environment[env.KMS_KEY] = ",".join(key.key_arn for key in self._entry_keys.values())
         options = function_options or FunctionOptions()
         if self._entry_keys:
+            self._environment[env.KMS_KEY] = ",".join(key.key_arn for key in self._entry_keys.values())
             options = dataclasses.replace(options, extras=tuple({*options.extras, "encryption"}))
         self._refreshes = RefreshQueue(self, "Refreshes", encryption_key=encryption_key) if refresh else None
         with naming(self):
@@ -173,9 +175,7 @@ class StripeCache(Construct):
                 else None
             )
             self.purge = PurgeFunction(self, "Purge", cache=self, options=options) if purge else None
-        self.monitoring: Monitoring | None = None
-        if monitoring:
-            self.monitoring = Monitoring(self, "Monitoring", cache=self)
+        self.monitoring = Monitoring(self, "Monitoring", cache=self) if monitoring else None
 
     @property
     def invalidation_queue(self) -> InvalidationQueue:
@@ -188,9 +188,7 @@ class StripeCache(Construct):
     def refresh_queue(self) -> RefreshQueue:
         """Where refreshes are asked for; raises ConstructError when the cache was made with `refresh=False`."""
         if self._refreshes is None:
-            raise ConstructError(
-                self, "a cache with refresh=False has no queue of refreshes", "make it with refresh=True"
-            )
+            raise ConstructError(self, "a cache with refresh=False has no such queue", "make it with refresh=True")
         return self._refreshes
 
     @property
