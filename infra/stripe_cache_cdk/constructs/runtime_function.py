@@ -56,8 +56,9 @@ class FunctionOptions:
     """What all functions of one cache have in common: how they are built and how long their logs are kept.
 
     `extras` of the package stripe-cache go into the zip: `encryption` brings what sealing entries with a KMS key needs.
-    `log_key` encrypts the logs of functions and APIs in place of CloudWatch's own key; the policy of an imported one
-    must let CloudWatch Logs use it already. Raises StageError for what cannot be.
+    `log_key` encrypts the logs of functions and APIs in place of CloudWatch's own key, which no other key given to a
+    cache does; the policy of an imported one must let CloudWatch Logs use it already, and synthesis says what it must
+    say. Raises StageError for what cannot be.
     """
 
     python: str = DEFAULT_PYTHON
