@@ -37,7 +37,7 @@ def test_two_lines_are_enough(stack: cdk.Stack) -> None:
     variables = of_function(template, "Mine")["Environment"]["Variables"]
     assert set(variables) == {
         *(env.NAMESPACE, env.LIVEMODE, env.STAGE, env.EVENTS, env.TABLE, env.API_KEY_SECRET),
-        env.INVALIDATION_QUEUE_URL,
+        *(env.INVALIDATION_QUEUE_URL, env.RESOLVER),
     }
     assert variables[env.EVENTS] == "on"
     assert actions_of(template, "MineServiceRole") == {
