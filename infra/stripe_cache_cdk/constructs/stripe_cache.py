@@ -56,15 +56,16 @@ class StripeCache(Construct):
     `replicas` size the cache (defaults: serverless, 1 GB, 5,000 ECPU/s). `api_key_secret` and `webhook_secret` default
     to new secrets holding a random placeholder, to be overwritten.
 
-    `encryption_key` encrypts at rest what is made here: tiers, secrets, queues. With `entry_key` the functions seal
-    every entry under it before they store it, and need `cryptography` in their packages; `previous_entry_key` opens
-    what was sealed before the key was changed. With `retain` the table, the cache, the secrets and the queues outlive
-    the stack, and the table refuses deletion; `point_in_time_recovery` keeps what a purge removes for 35 days. `purge`
-    makes the function that erases a customer (default: none). With `refresh` a stale entry is served at once, within
-    the policy's stale window, while a function renews it; with `external` events that function, a RefreshConsumer, is
-    left to the caller too. `refresh_hot` (which needs `refresh` and a Redis tier) has what is read often read again
-    after an event voided it, for a read of Stripe each. `monitoring` is on by default. A Reconciler, made beside this,
-    finds events that never arrived, and tells tiers what they missed while they were away.
+    `encryption_key` encrypts at rest what is made here: tiers, secrets, queues; logs take the `log_key` of
+    `function_options`. With `entry_key` the functions seal every entry under it before they store it, and need
+    `cryptography` in their packages; `previous_entry_key` opens what was sealed before the key was changed. With
+    `retain` the table, the cache, the secrets and the queues outlive the stack, and the table refuses deletion;
+    `point_in_time_recovery` keeps what a purge removes for 35 days. `purge` makes the function that erases a customer
+    (default: none). With `refresh` a stale entry is served at once, within the policy's stale window, while a function
+    renews it; with `external` events that function, a RefreshConsumer, is left to the caller too. `refresh_hot` (which
+    needs `refresh` and a Redis tier) has what is read often read again after an event voided it, for a read of Stripe
+    each. `monitoring` is on by default. A Reconciler, made beside this, finds events that never arrived, and tells
+    tiers what they missed while they were away.
     """
 
     @checked
