@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from typing import TYPE_CHECKING, TypeVar
 
 from stripe_cache_cdk.errors import StageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from enum import StrEnum
 
 # A quarter of the VPC is one private subnet; below a /24 of those, Lambda's network interfaces run out first.
@@ -56,6 +58,14 @@ def check_range(field: str, value: float, low: float, high: float, unit: str, *,
     kinds = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise StageError(f"{field}={value!r}: give {low} to {high} {unit}")
+
+
+def check_json(field: str, value: Mapping[str, object], kind: str) -> str:
+    """Return JSON, empty for nothing, or raise StageError for what cannot be written as such."""
+    try:
+        return json.dumps(dict(value), separators=(",", ":"), sort_keys=True) if value else ""
+    except (TypeError, ValueError) as error:
+        raise StageError(f"{field} is no JSON ({error}): give a mapping of {kind}") from error
 
 
 def check_enum(field: str, value: str, choices: type[Choice]) -> Choice:

@@ -98,7 +98,7 @@ def test_the_package_that_seals_has_what_it_takes(tmp_path: Path) -> None:
 def test_an_alias_is_refused_because_no_permission_would_come_of_it(stack: cdk.Stack) -> None:
     alias = kms.Alias.from_alias_name(stack, "Alias", "alias/mine")
     with pytest.raises(
-        ConstructError, match=r"^Test/Cache: encryption_key=Test/Alias .*: give a key such .* and no alias$"
+        ConstructError, match=r"^Test/Cache: encryption_key=Test/Alias \(imported\): give a key such .* and no alias$"
     ):
         StripeCache(stack, "Cache", encryption_key=alias)
 

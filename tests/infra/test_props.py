@@ -24,6 +24,7 @@ from stripe_cache_cdk import (
     Events,
     FunctionOptions,
     Monitoring,
+    PeriodicInvocation,
     RedisTier,
     RefreshConsumer,
     RuntimeFunction,
@@ -135,6 +136,15 @@ def test_a_type_that_nobody_can_check_stops_the_import() -> None:
         (RuntimeFunction, {"timeout": cdk.Duration.minutes(16)}, "timeout=960: give 1 to 900 seconds"),
         (RuntimeFunction, {"timeout": cdk.Duration.millis(1_500)}, "timeout=1.5: give 1 to 900 seconds"),
         (RuntimeFunction, {"memory_mb": 64}, "memory_mb=64: give 128 to 10240 MB"),
+        (RuntimeFunction, {"reserved_concurrency": -1}, "reserved_concurrency=-1: give 0 to 1000000 sandboxes"),
+        (
+            PeriodicInvocation,
+            {"payload": {"at": cdk.Duration.minutes(1)}},
+            (
+                "payload is no JSON (Object of type Duration is not JSON serializable): give a mapping of names to "
+                "texts, numbers and lists"
+            ),
+        ),
         (RuntimeFunction, {"vpc": "vpc-1"}, "vpc='vpc-1': give a VPC such as ec2.Vpc.from_lookup(...)"),
         (CacheNetwork, {"interface_endpoints": "sqs"}, "interface_endpoints='sqs': give a list of texts"),
         (RefreshConsumer, {"most_at_once": 1}, "most_at_once=1: give 2 to 1000 sandboxes, which are the bounds of SQS"),
@@ -162,11 +172,21 @@ def test_a_function_outside_any_vpc_is_not_let_in_by_a_security_group(stack: cdk
     tier.allow_from(plain(stack, "Inside", vpc=tier.network.vpc if tier.network else None))
 
 
+def test_an_environment_is_named_without_its_values(stack: cdk.Stack) -> None:
+    told = re.escape("environment={'KEY': ..., 'SIZE': ...}: give a mapping of texts to texts")
+    environment: Any = {"KEY": "sk_live_1", "SIZE": 3}
+    with pytest.raises(ConstructError, match=rf"^Test/F: {told}$"):
+        RuntimeFunction(stack, "F", handler="a.b", environment=environment)
+
+
 def test_methods_name_their_arguments_too(stack: cdk.Stack) -> None:
     cache: Any = StripeCache(stack, "Cache")
     for call, told in (
         (lambda: cache.attach(plain(stack, "A"), read_only="no"), "read_only='no': give True or False"),
-        (lambda: cache.attach(plain(stack, "B"), settings={"audit_rate": 1}), "settings={'audit_rate': 1}: give Runt"),
+        (
+            lambda: cache.attach(plain(stack, "B"), settings={"audit_rate": 1}),
+            "settings={'audit_rate': ...}: give Runt",
+        ),
         (lambda: cache.dynamo.grant_cache_access("role"), "grantee='role': give a function or a role"),
     ):
         with pytest.raises(ConstructError, match=rf"^Test/Cache(/Dynamo)?: {re.escape(told)}"):

@@ -229,7 +229,7 @@ def test_without_events_there_is_no_queue(stack: cdk.Stack) -> None:
         ({"usage_caps": UsageCaps()}, "usage_caps: topology dynamodb-only has no Valkey: leave"),
         ({"livemode": "false"}, "livemode='false': give True or False"),
         ({"purge": 1}, "purge=1: give True or False"),
-        ({"api_key_secret": "stripe/key"}, "api_key_secret='stripe/key': give a secret such as"),
+        ({"api_key_secret": "sk_live_1"}, r"api_key_secret=a str \(not shown\): give a secret such as"),
         ({"entry_key": "alias/mine"}, "entry_key='alias/mine': give a key such as"),
         ({"network": "vpc-1"}, "network='vpc-1': give a CacheNetwork"),
         ({"topology": Topology.VPC_VALKEY, "vpc": "vpc-1"}, "vpc='vpc-1': give a VPC such as"),

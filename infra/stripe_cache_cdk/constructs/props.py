@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_logs as logs
+from constructs import Construct
 
 from stripe_cache_cdk.errors import StageError, naming
 
@@ -75,10 +76,17 @@ def kinds_of(annotation: str) -> tuple[Kind, ...]:
 
 
 def said(value: Any) -> str:
-    """Return what an error calls a value by: a construct by its path, anything else by its first 80 characters."""
+    """Return what an error calls a value by: a construct by its path, anything else by its first 80 characters.
+
+    Of a mapping the names alone, since environments have secrets in them.
+    """
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    return f"{value.node.path} ({type(value).__name__})" if _construct(value) else repr(value)[:80]
+    if _construct(value):
+        return f"{value.node.path} ({type(value).__name__ if isinstance(value, Construct) else 'imported'})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name!r}: ...' for name in value)}}}"[:80]
+    return repr(value)[:80]
 
 
 def _fits(value: object, kinds: tuple[Kind, ...]) -> bool:
@@ -86,7 +94,9 @@ def _fits(value: object, kinds: tuple[Kind, ...]) -> bool:
 
 
 def _refusal(name: str, value: object, kinds: tuple[Kind, ...]) -> StageError:
-    return StageError(f"{name}={said(value)}: give {' or '.join(kind.remedy for kind in kinds if kind.remedy)}")
+    # Whoever passes the secret itself shall not find it in the log of a build.
+    told = f"a {type(value).__name__} (not shown)" if name.endswith("_secret") else said(value)
+    return StageError(f"{name}={told}: give {' or '.join(kind.remedy for kind in kinds if kind.remedy)}")
 
 
 def _one_of(*kinds: type) -> Callable[[Any], bool]:

@@ -111,10 +111,10 @@ class RuntimeFunction(lambda_.Function):
         with naming(scope, construct_id):
             for name in PLACEMENT.keys() & vpc_placement:
                 check_kind(name, vpc_placement[name], PLACEMENT[name])
-            if not cdk.Token.is_unresolved(memory_mb):
-                check_range("memory_mb", memory_mb, 128, 10_240, "MB")
+            _check_bounds("memory_mb", memory_mb, 128, 10_240, "MB")
+            _check_bounds("reserved_concurrency", reserved_concurrency or 0, 0, 1_000_000, "sandboxes")
             if not timeout.is_unresolved():
-                check_range("timeout", timeout.to_seconds(integral=False), 1, 900, "seconds")
+                _check_bounds("timeout", timeout.to_seconds(integral=False), 1, 900, "seconds")
             for folder in sources:
                 if not folder.is_dir():
                     raise StageError(f"sources={str(folder)!r} is no folder: give existing ones")
@@ -220,6 +220,12 @@ class RuntimeFunction(lambda_.Function):
             Serverless_LambdaDLQ="A caller waits for its answer, or the queue it reads keeps what fails. A schedule "
             "gives it an on-failure destination, which unlike a dead-letter queue is told the reason.",
         )
+
+
+def _check_bounds(name: str, value: float, low: int, high: int, unit: str) -> None:
+    # What is known at deployment only, CloudFormation or Lambda refuses then.
+    if not cdk.Token.is_unresolved(value):
+        check_range(name, value, low, high, unit)
 
 
 def _resolved(folder: Path) -> Path:

@@ -9,8 +9,9 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
+from stripe_cache_cdk.checks import check_json
 from stripe_cache_cdk.constructs.props import checked
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,9 @@ class PeriodicInvocation(Construct):
         seconds = every.to_seconds(integral=False)
         if seconds < SHORTEST_SECONDS or seconds % SHORTEST_SECONDS:
             raise ConstructError(self, f"every={seconds:g} s", "EventBridge counts whole minutes, pass 1 or more")
+        with naming(self):
+            # As the target will write it: what is no JSON would be refused by CDK without a word of the prop.
+            check_json("payload", payload or {}, "names to texts, numbers and lists")
         self.every = every
         oldest = cdk.Duration.seconds(min(seconds, cdk.Duration.hours(6).to_seconds()))
         self.dead_letters = function.keep_failed_calls(retries=RETRIES, oldest=oldest)
