@@ -36,7 +36,7 @@ def test_glibc_gives_up_when_it_is_told_to() -> None:
 
 
 def test_every_function_of_a_cache_is_told(stack: cdk.Stack) -> None:
-    cache = StripeCache(stack, "Cache", refresh=True)
+    cache = StripeCache(stack, "Cache", refresh=True, monitoring=False)
     PurgeFunction(stack, "Purge", cache=cache)
     Reconciler(stack, "Reconciler", cache=cache)
     cache.attach(plain(stack))
@@ -46,7 +46,7 @@ def test_every_function_of_a_cache_is_told(stack: cdk.Stack) -> None:
 
 
 def test_what_a_function_says_itself_stays(stack: cdk.Stack) -> None:
-    cache = StripeCache(stack, "Cache")
+    cache = StripeCache(stack, "Cache", monitoring=False)
     cache.attach(plain(stack, "Before", environment={env.RESOLVER: "attempts:3"}))
     after = plain(stack, "After")
     cache.attach(after)

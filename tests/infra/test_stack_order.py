@@ -74,7 +74,7 @@ def test_a_function_whose_stack_holds_what_the_caches_stack_needs_is_refused(
         r"^Theirs/Mine: its stack Theirs would need cache=Ours/Cache, and stack Ours needs Theirs already "
         rf"\({who} needs {what}=Theirs/Shared\): put what both need into a stack of its own, or all of them into one"
     )
-    made = cache(ours, "Cache", events=events, **shared(theirs))
+    made = cache(ours, "Cache", monitoring=False, events=events, **shared(theirs))
     with pytest.raises(ConstructError, match=told):
         made.attach(plain(theirs))
 
@@ -93,7 +93,7 @@ def test_what_only_the_function_needs_may_be_in_its_stack(
 ) -> None:
     ours, theirs = stacks
     cache: Any = StripeCache
-    cache(ours, "Cache", events=events, **shared(theirs)).attach(plain(theirs))
+    cache(ours, "Cache", monitoring=False, events=events, **shared(theirs)).attach(plain(theirs))
     ours.node.root.synth()  # type: ignore[attr-defined]  # The root is the app.
     assert theirs.dependencies == [ours]
 
@@ -104,7 +104,7 @@ def test_a_stack_of_its_own_is_the_remedy(
 ) -> None:
     ours, theirs = stacks
     third = cdk.Stack(ours.node.root, "Third")
-    StripeCache(ours, "Cache", **shared(third)).attach(plain(theirs))
+    StripeCache(ours, "Cache", monitoring=False, **shared(third)).attach(plain(theirs))
     ours.node.root.synth()  # type: ignore[attr-defined]  # The root is the app.
     assert [stack.node.path for stack in ours.dependencies] == ["Third"]
 
@@ -122,14 +122,14 @@ def test_an_order_that_somebody_gave_counts_too(stacks: tuple[cdk.Stack, cdk.Sta
     ours, theirs = stacks
     ours.add_stack_dependency(theirs, "the schema comes first")
     with pytest.raises(ConstructError, match=r"^Theirs/Mine: .* Ours needs Theirs already \(the schema comes first\)"):
-        StripeCache(ours, "Cache").attach(plain(theirs))
+        StripeCache(ours, "Cache", monitoring=False).attach(plain(theirs))
 
 
 def test_nested_stacks_are_deployed_with_their_parents(stacks: tuple[cdk.Stack, cdk.Stack]) -> None:
     ours, theirs = stacks
     nested = cdk.NestedStack(theirs, "Nested")
-    StripeCache(ours, "Cache").attach(plain(nested))
-    StripeCache(nested, "Inner", stage="inner").attach(plain(theirs))
+    StripeCache(ours, "Cache", monitoring=False).attach(plain(nested))
+    StripeCache(nested, "Inner", stage="inner", monitoring=False).attach(plain(theirs))
     ours.node.root.synth()  # type: ignore[attr-defined]  # The root is the app.
     told = r"^Ours/Locked: its stack Ours would need encryption_key=Theirs/Nested/Key, and stack Theirs needs Ours"
     with pytest.raises(ConstructError, match=told):
