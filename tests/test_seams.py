@@ -65,7 +65,7 @@ def test_the_handlers_that_are_deployed_are_those_of_the_contract(stage: str, to
 @EVERYWHERE
 def test_each_function_is_told_what_its_handler_needs_and_no_more(stage: str, topology: Topology) -> None:
     # Each of them may have to queue what a tier could not be told.
-    shared = {env.NAMESPACE, env.LIVEMODE, env.STAGE, env.EVENTS, env.TABLE, env.INVALIDATION_QUEUE_URL}
+    shared = {env.NAMESPACE, env.LIVEMODE, env.STAGE, env.EVENTS, env.TABLE, env.INVALIDATION_QUEUE_URL, env.RESOLVER}
     if topology is not Topology.DYNAMODB_ONLY:
         shared.add(env.REDIS_URL)
     told = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from typing import TYPE_CHECKING, TypeVar
 
 from stripe_cache_cdk.errors import StageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from enum import StrEnum
 
 # A quarter of the VPC is one private subnet; below a /24 of those, Lambda's network interfaces run out first.
@@ -43,13 +45,6 @@ def check_text(field: str, value: object) -> None:
         raise StageError(f"{field}={value!r} is a {type(value).__name__}: give text")
 
 
-def check_flags(**flags: object) -> None:
-    """Raise StageError for anything but True and False: the text "false" would count as true."""
-    for field, value in flags.items():
-        if not isinstance(value, bool):
-            raise StageError(f"{field}={value!r}: give True or False")
-
-
 def check_match(field: str, value: str, pattern: str, remedy: str) -> None:
     """Raise StageError unless the whole value matches; `remedy` completes the sentence `give ...`."""
     check_text(field, value)
@@ -63,6 +58,14 @@ def check_range(field: str, value: float, low: float, high: float, unit: str, *,
     kinds = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise StageError(f"{field}={value!r}: give {low} to {high} {unit}")
+
+
+def check_json(field: str, value: Mapping[str, object], kind: str) -> str:
+    """Return JSON, empty for nothing, or raise StageError for what cannot be written as such."""
+    try:
+        return json.dumps(dict(value), separators=(",", ":"), sort_keys=True) if value else ""
+    except (TypeError, ValueError) as error:
+        raise StageError(f"{field} is no JSON ({error}): give a mapping of {kind}") from error
 
 
 def check_enum(field: str, value: str, choices: type[Choice]) -> Choice:

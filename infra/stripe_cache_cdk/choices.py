@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, get_type_hints
@@ -14,6 +15,9 @@ LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365, 731, 1827, 3653)
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # The newest that machines usually have: byte code needs an interpreter of the very version where the zip is made.
 DEFAULT_PYTHON = "3.13"
+EMAIL = r"([^@\s]+@[^@\s]+)?"
+# A family by its letters, its generation, what is special about it, and the size: new generations are welcome.
+NODE_TYPE = r"cache\.[a-z]{1,2}[1-9][a-z]{0,3}\.(micro|small|medium|large|([1-9]\d?)?xlarge)"
 
 
 class Topology(StrEnum):
@@ -80,10 +84,20 @@ def check_namespace(namespace: str) -> None:
         )
 
 
+def check_service(name: str) -> None:
+    """Raise StageError for what is no AWS service as interface endpoints are named."""
+    check_match("interface_endpoints", name, r"[a-z][a-z0-9.-]*", "names of services such as secretsmanager or sqs")
+
+
+def check_object_type(name: str) -> None:
+    """Raise StageError for what is no type of Stripe's objects."""
+    check_match("object_types", name, r"[a-z][a-z0-9_.]*", "names of Stripe objects such as customer")
+
+
 def check_nodes(node_type: str, shards: int, replicas: int) -> None:
     """Raise StageError for nodes that ElastiCache would refuse."""
-    check_match("node_type", node_type, r"cache\.[a-z0-9]+\.[a-z0-9]+", "a type such as cache.r7g.large")
-    if node_type.startswith("cache.r6gd."):
+    check_match("node_type", node_type, NODE_TYPE, "a type such as cache.r7g.large")
+    if re.match(r"cache\.[a-z]+\dgd\.", node_type):
         raise StageError(f"node_type={node_type!r} tiers data to disk: give a type such as cache.r7g.large")
     check_range("shards", shards, 1, 500, "shards")
     check_range("replicas", replicas, 0, 5, "replicas per shard")

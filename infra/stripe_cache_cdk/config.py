@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stripe_cache_cdk.checks import check_cidr, check_match, check_range
 from stripe_cache_cdk.choices import (
     DEFAULT_PYTHON,
+    EMAIL,
     LOG_RETENTION_DAYS,
     PYTHONS,
     Architecture,
@@ -23,6 +24,8 @@ from stripe_cache_cdk.choices import (
     UsageCaps,
     check_namespace,
     check_nodes,
+    check_object_type,
+    check_service,
     convert_fields,
 )
 from stripe_cache_cdk.errors import StageError
@@ -121,10 +124,10 @@ class StageConfig:
         if self.log_retention_days not in LOG_RETENTION_DAYS:
             allowed = ", ".join(map(str, LOG_RETENTION_DAYS))
             raise StageError(f"log_retention_days={self.log_retention_days}: CloudWatch Logs keeps {allowed} days")
-        check_match("alarm_email", self.alarm_email, r"([^@\s]+@[^@\s]+)?", "one e-mail address, or nothing")
+        check_match("alarm_email", self.alarm_email, EMAIL, "one e-mail address, or nothing")
         check_match("stripe_event_bus", self.stripe_event_bus, r"(aws\.partner/stripe\.com/\S+)?", STRIPE_BUS_HINT)
         for name in self.object_types:
-            check_match("object_types", name, r"[a-z][a-z0-9_.]*", "names of Stripe objects such as customer")
+            check_object_type(name)
 
     def _check_network(self) -> None:
         check_cidr(self.cidr)
@@ -132,7 +135,7 @@ class StageConfig:
         check_range("nat_gateways", self.nat_gateways, 0, self.azs, "(0 means one per availability zone)")
         check_match("nat_image", self.nat_image, r"(ami-[0-9a-f]{8,17})?", "an AMI's id such as ami-0123456789abcdef0")
         for name in self.interface_endpoints:
-            check_match("interface_endpoints", name, r"[a-z][a-z0-9.-]*", "services such as secretsmanager or sqs")
+            check_service(name)
         if self.nat_image and self.nat is not Nat.INSTANCE:
             raise StageError(f"nat_image={self.nat_image!r}: nat={self.nat} starts no instance: set nat=instance")
         if self.nat_image and not self.region:

@@ -29,25 +29,20 @@ class StageError(InfrastructureError):
 class ConstructError(InfrastructureError):
     """A construct cannot be built as asked; the message names its path in the tree, the problem and the remedy."""
 
-    def __init__(self, construct: IConstruct, problem: str, remedy: str) -> None:
-        super().__init__(f"{construct.node.path}: {problem}: {remedy}")
-        self.path = construct.node.path
+    def __init__(self, construct: IConstruct, problem: str, remedy: str, *, inside: str = "") -> None:
+        # A construct that is not there yet is named by where it would be: `inside` is its id.
+        path = "/".join(part for part in (construct.node.path, inside) if part)
+        super().__init__(f"{path}: {problem}: {remedy}")
+        self.path = path
         self.problem = problem
         self.remedy = remedy
 
 
 @contextmanager
-def naming(construct: IConstruct) -> Iterator[None]:
+def naming(construct: IConstruct, inside: str = "") -> Iterator[None]:
     """Turn a StageError raised inside into a ConstructError: a prop was checked, and the path says whose."""
     try:
         yield
     except StageError as error:
         problem, _, remedy = str(error).rpartition(": ")
-        raise ConstructError(construct, problem, remedy) from error
-
-
-def check_has(construct: IConstruct, attribute: str, remedy: str, **props: object) -> None:
-    """Raise ConstructError for a prop that is given and is not what it should be: text where a construct belongs."""
-    for name, value in props.items():
-        if value is not None and not hasattr(value, attribute):
-            raise ConstructError(construct, f"{name}={value!r} is a {type(value).__name__}", f"pass {remedy}")
+        raise ConstructError(construct, problem, remedy, inside=inside) from error

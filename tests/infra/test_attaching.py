@@ -205,7 +205,7 @@ def test_an_image_is_attached_whatever_is_in_it(stack: cdk.Stack) -> None:
 
 @pytest.mark.parametrize("nothing", [None, "arn:aws:lambda:us-east-1:123456789012:function:mine"])
 def test_what_is_no_function_is_refused(stack: cdk.Stack, nothing: Any) -> None:
-    with pytest.raises(ConstructError, match=r"^Test/Cache: function=.* is a str: pass an aws_lambda\.Function$"):
+    with pytest.raises(ConstructError, match=r"^Test/Cache: function=.*: give an aws_lambda\.Function$"):
         StripeCache(stack, "Cache").attach(nothing)
 
 

@@ -54,7 +54,7 @@ def test_the_webhook_is_throttled_and_logged(stack: cdk.Stack) -> None:
 
 def test_a_burst_below_the_rate_is_refused(stack: cdk.Stack) -> None:
     cache = StripeCache(stack, "Cache", events=Events.EXTERNAL)
-    with pytest.raises(ConstructError, match=r"^Test/Hook: rate=9, burst=7"):
+    with pytest.raises(ConstructError, match=r"^Test/Hook: burst=7: give 9 to 20000 requests"):
         WebhookEndpoint(stack, "Hook", cache=cache, rate=9, burst=7)
 
 
@@ -179,10 +179,11 @@ def test_a_sweep_rarer_than_a_day_is_refused(stack: cdk.Stack) -> None:
         Reconciler(stack, "Reconciler", cache=cache, every=cdk.Duration.days(2))
 
 
-def test_a_schedule_below_a_minute_is_refused(stack: cdk.Stack) -> None:
+def test_a_schedule_of_no_whole_minutes_is_refused(stack: cdk.Stack) -> None:
     function = RuntimeFunction(stack, "Warmer", handler="mine.handler")
-    with pytest.raises(ConstructError, match=r"^Test/Often: every=30 s: a schedule starts at most once a minute"):
-        PeriodicInvocation(stack, "Often", function=function, every=cdk.Duration.seconds(30))
+    for seconds in (30, 90):
+        with pytest.raises(ConstructError, match=rf"^Test/Every{seconds}: every={seconds} s: .* whole minutes, pass 1"):
+            PeriodicInvocation(stack, f"Every{seconds}", function=function, every=cdk.Duration.seconds(seconds))
 
 
 def test_a_reconciler_sweeps_on_schedule_what_it_was_told_to(stack: cdk.Stack) -> None:

@@ -97,13 +97,15 @@ def test_the_package_that_seals_has_what_it_takes(tmp_path: Path) -> None:
 
 def test_an_alias_is_refused_because_no_permission_would_come_of_it(stack: cdk.Stack) -> None:
     alias = kms.Alias.from_alias_name(stack, "Alias", "alias/mine")
-    with pytest.raises(ConstructError, match=r"^Test/Cache: encryption_key is an alias: pass its key"):
+    with pytest.raises(
+        ConstructError, match=r"^Test/Cache: encryption_key=Test/Alias \(imported\): give a key such .* and no alias$"
+    ):
         StripeCache(stack, "Cache", encryption_key=alias)
 
 
 def test_a_sweep_takes_a_list_of_accounts_and_a_number_of_calls(stack: cdk.Stack) -> None:
     cache = StripeCache(stack, "Cache", monitoring=False)
-    with pytest.raises(ConstructError, match=r"^Test/Text: accounts='acct_1' is one text"):
+    with pytest.raises(ConstructError, match=r"^Test/Text: accounts='acct_1': give a list of texts"):
         Reconciler(stack, "Text", cache=cache, accounts="acct_1")
     with pytest.raises(ConstructError, match=r"^Test/None: calls=0 allows no request"):
         Reconciler(stack, "None", cache=cache, calls=0)

@@ -67,7 +67,7 @@ def test_interface_endpoints_and_flow_logs_are_optional(stack: cdk.Stack) -> Non
         ({"cidr": "8.8.0.0/16"}, "is public: use part of 10"),
         ({"cidr": ""}, "write it as"),
         ({"azs": 1}, "azs=1: give 2 to 3 availability zones"),
-        ({"azs": "3"}, "azs='3': give 2 to 3"),
+        ({"azs": "3"}, "azs='3': give a whole number"),
         ({"nat_gateways": 3}, "nat_gateways=3: give 0 to 2"),
         ({"nat": "bogus"}, "nat='bogus' is unknown: choose one of gateway, instance, none"),
         ({"interface_endpoints": ["Secrets Manager"]}, "services such as secretsmanager"),

@@ -34,7 +34,7 @@ def test_with_snap_start_event_sources_call_the_published_version(stack: cdk.Sta
 def test_snap_start_where_lambda_has_none_is_refused(
     stack: cdk.Stack, python: str, placement: dict[str, cdk.Size], told: str
 ) -> None:
-    with pytest.raises(ConstructError, match=rf"^Test: Mine: .*{told}"):
+    with pytest.raises(ConstructError, match=rf"^Test/Mine: .*{told}"):
         RuntimeFunction(
             stack, "Mine", handler="a.b", options=FunctionOptions(python=python, snap_start=True), **placement
         )

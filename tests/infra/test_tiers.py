@@ -149,10 +149,13 @@ def test_usage_caps_reach_the_template(stack: cdk.Stack) -> None:
         ({"replicas": 6}, "replicas=6: give 0 to 5 replicas"),
         ({"replicas": "1"}, "replicas='1': give"),
         ({"node_type": "r7g.large"}, "node_type='r7g.large': give a type such as"),
+        ({"node_type": "cache.made-up"}, "node_type='cache.made-up': give a type such as"),
+        ({"node_type": "cache.made.up"}, "node_type='cache.made.up': give a type such as"),
+        ({"node_type": "cache.r7g.0xlarge"}, "node_type='cache.r7g.0xlarge': give a type such as"),
         ({"node_type": "cache.r6gd.xlarge"}, "node_type='cache.r6gd.xlarge' tiers data to disk: give"),
         ({"kind": "memcached"}, "kind='memcached' is unknown: choose one of serverless, nodes"),
         ({"usage_caps": UsageCaps()}, "usage_caps: nodes have none: size them by node_type"),
-        ({"usage_caps": 5}, r"usage_caps=5: pass UsageCaps\(storage_gb"),
+        ({"usage_caps": 5}, r"usage_caps=5: give UsageCaps\("),
     ],
 )
 def test_a_size_that_elasticache_would_refuse_is_refused_with_the_path(
@@ -199,7 +202,7 @@ def test_what_replaces_a_cache_renames_it() -> None:
         ({"policy": {"price": {"note": "x" * 3_000}}}, "policy takes .* bytes and the environment has room for 2048"),
         ({"policy": {"price": object()}}, "policy is no JSON .*: give a mapping"),
         ({"memory_max_bytes": 1.5}, "memory_max_bytes=1.5: give"),
-        ({"shared_scope": 7}, "shared_scope=7 is a int: give text"),
+        ({"shared_scope": 7}, "shared_scope=7: give text"),
     ],
 )
 def test_settings_that_cannot_be_told_are_refused(options: dict[str, Any], told: str) -> None:

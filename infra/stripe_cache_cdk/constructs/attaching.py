@@ -11,6 +11,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
+from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.nag import acknowledge_finding
 from stripe_cache_cdk.constructs.placement import (
     HTTPS,
@@ -23,11 +24,9 @@ from stripe_cache_cdk.constructs.placement import (
     warn_of_one_zone,
 )
 from stripe_cache_cdk.constructs.redis_tier import PORT, READER_PORT
-from stripe_cache_cdk.errors import ConstructError, check_has
+from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from constructs import Construct
 
     from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
@@ -78,7 +77,6 @@ class Attaches(Protocol):
 
 def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.Function:
     """Return the function, or raise ConstructError saying why the runtime could not work in it."""
-    check_has(cache, "function_arn", "an aws_lambda.Function", function=function or "nothing")
     if not isinstance(function, lambda_.Function) or not isinstance(function.node.default_child, lambda_.CfnFunction):
         raise ConstructError(
             function,
@@ -105,8 +103,11 @@ def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.F
     return function
 
 
-def set_variables(function: lambda_.Function, variables: Mapping[str, str]) -> None:
-    """Add to the function's environment, or raise ConstructError when it says otherwise already."""
+def set_variables(function: lambda_.Function, variables: dict[str, str]) -> None:
+    """Add to the function's environment, or raise ConstructError when it says otherwise already.
+
+    How long its resolver waits is added, too, unless the function says so itself: that concerns all it connects to.
+    """
     stack, present = cdk.Stack.of(function), variables_of(function)
     for name, value in variables.items():
         if name in present and present[name] != stack.resolve(value):
@@ -115,7 +116,8 @@ def set_variables(function: lambda_.Function, variables: Mapping[str, str]) -> N
                 f"its environment has another {name} already ({present[name]!r})",
                 "leave it out where the function is made: attaching sets it, and takes settings= for what may differ",
             )
-    for name, value in variables.items():
+    patience = {} if env.RESOLVER in present else {env.RESOLVER: env.RESOLVER_GIVES_UP}
+    for name, value in (variables | patience).items():
         function.add_environment(name, value)
 
 

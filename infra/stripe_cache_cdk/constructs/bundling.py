@@ -21,8 +21,10 @@ import aws_cdk as cdk
 import jsii
 from aws_cdk import aws_lambda as lambda_
 
+from stripe_cache_cdk.checks import check_enum
 from stripe_cache_cdk.config import DEFAULT_PYTHON, Architecture
 from stripe_cache_cdk.constructs.interpreters import find_python
+from stripe_cache_cdk.constructs.props import check_fields
 from stripe_cache_cdk.constructs.wheels import Wheels, locked, platform_of
 from stripe_cache_cdk.errors import InfrastructureError
 
@@ -64,6 +66,10 @@ class Bundle:
     requirements: Path | None = None
     extras: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_enum("architecture", self.architecture, Architecture)
 
     @property
     def wheels(self) -> Wheels:

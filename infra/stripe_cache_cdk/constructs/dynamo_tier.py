@@ -9,6 +9,8 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from stripe_cache_cdk.constructs.props import checked
+
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
 
@@ -34,6 +36,7 @@ class DynamoTier(Construct):
     `encryption_key` is for those who must hold the key; the default is DynamoDB's own, which costs nothing per call.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -66,10 +69,12 @@ class DynamoTier(Construct):
         if encryption_key:
             self._encrypt_with(encryption_key)
 
+    @checked
     def grant_cache_access(self, grantee: iam.IGrantable, *, read_only: bool = False) -> None:
         """Allow what the tier's adapter calls: reads by key, and the conditional update unless `read_only`."""
         self._grant(grantee, READ_ACTIONS if read_only else (*READ_ACTIONS, *WRITE_ACTIONS))
 
+    @checked
     def grant_purge(self, grantee: iam.IGrantable) -> None:
         """Allow finding and erasing what is about somebody, which reads all of the table: for PurgeFunction's role."""
         self._grant(grantee, PURGE_ACTIONS)

@@ -10,6 +10,7 @@ from aws_cdk import aws_apigatewayv2_integrations as integrations
 from constructs import Construct
 
 from stripe_cache_cdk.constructs.http_api import http_api, throttle_routes
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class EntitlementsEndpoint(Construct):
     A sample: replace it by your own service. `rate` and `burst` are requests per second over all callers.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,

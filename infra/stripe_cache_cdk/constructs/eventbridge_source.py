@@ -11,6 +11,7 @@ from constructs import Construct
 
 from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
 from stripe_cache_cdk.constructs.key_access import encrypt_queue, let_events_use
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class EventBridgeSource(Construct):
     which WebhookEndpoint brings along, and must be of the same stack: its policy names the rule, and the rule names it.
     """
 
+    @checked
     def __init__(self, scope: Construct, construct_id: str, *, bus_name: str, queue: InvalidationQueue) -> None:
         super().__init__(scope, construct_id)
         if not cdk.Token.is_unresolved(bus_name) and not bus_name.startswith(f"{PARTNER}/"):

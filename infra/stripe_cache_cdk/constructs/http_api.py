@@ -9,8 +9,9 @@ import jsii
 from aws_cdk import aws_apigateway as rest_api
 from aws_cdk import aws_apigatewayv2 as apigateway
 
+from stripe_cache_cdk.checks import check_range
 from stripe_cache_cdk.constructs.key_access import encrypted_logs
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.errors import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,9 @@ def http_api(
 
     Its log of accesses is kept and encrypted as those of the functions. Raises ConstructError when these cannot be.
     """
-    if rate < 1 or burst < rate:
-        raise ConstructError(scope, f"rate={rate}, burst={burst}", "pass rate >= 1 and burst >= rate, per second")
+    with naming(scope):
+        check_range("rate", rate, 1, 10_000, "requests per second")
+        check_range("burst", burst, rate, 20_000, "requests (rate or more)")
     log = encrypted_logs(scope, f"{construct_id}Logs", retention=options.log_retention, encryption_key=options.log_key)
     api = apigateway.HttpApi(scope, construct_id, create_default_stage=False)
     apigateway.HttpStage(

@@ -9,6 +9,7 @@ from constructs import Construct
 
 from stripe_cache_cdk.constructs.dead_letters import KEPT, dead_letter_queue
 from stripe_cache_cdk.constructs.key_access import encrypt_queue
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
 from stripe_cache_cdk.constructs.work_queue import feed, work_queue
 
@@ -30,6 +31,7 @@ class InvalidationQueue(Construct):
     old answer.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -54,6 +56,7 @@ class InvalidationQueue(Construct):
 class InvalidationConsumer(Construct):
     """The function that applies queued invalidations and events, a batch at a time, reporting which messages failed."""
 
+    @checked
     def __init__(
         self,
         scope: Construct,

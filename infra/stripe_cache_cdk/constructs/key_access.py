@@ -10,26 +10,14 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 
-from stripe_cache_cdk.errors import ConstructError, check_has
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from constructs import Construct
 
 SEAL_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
 OPEN_ACTIONS = ("kms:Decrypt",)
-
-
-def check_keys(scope: Construct, **keys: object) -> None:
-    """Raise ConstructError for what is no key.
-
-    An alias is none: a policy that names one permits nothing, and CDK writes none for an imported alias.
-    """
-    check_has(scope, "key_arn", "a key such as kms.Key.from_key_arn(...)", **keys)
-    for name, key in keys.items():
-        if hasattr(key, "alias_name"):
-            raise ConstructError(scope, f"{name} is an alias", "pass its key: kms.Key.from_key_arn(...)")
+LOG_ACTIONS = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
 
 
 def new_key(scope: Construct, construct_id: str, *, description: str, removal_policy: cdk.RemovalPolicy) -> kms.Key:
@@ -61,17 +49,11 @@ def encrypt_queue(queue: sqs.Queue, key: kms.IKey) -> None:
 
 
 def let_events_use(key: kms.IKey) -> None:
-    """Add to the key's policy what EventBridge needs to send to an encrypted queue.
+    """Add to the key's policy what EventBridge needs to send to an encrypted queue; without it the rule fails silently.
 
-    Without it the rule fails silently. An imported key's policy is its owner's to extend.
+    The key may be imported, see `let_service_use`.
     """
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            principals=[iam.ServicePrincipal("events.amazonaws.com")],
-            actions=list(SEAL_ACTIONS),
-            resources=["*"],
-        )
-    )
+    let_service_use(key, "events.amazonaws.com", SEAL_ACTIONS, "what it sends to the queue is lost")
 
 
 def encrypted_logs(
@@ -91,23 +73,40 @@ def encrypted_logs(
 
 
 def let_logs_use(key: kms.IKey, group: logs.LogGroup) -> None:
-    """Add to the key's policy what CloudWatch Logs needs; an imported key's policy is its owner's to extend."""
+    """Add to the key's policy what CloudWatch Logs needs; the key may be imported, see `let_service_use`."""
     stack = cdk.Stack.of(group)
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            principals=[iam.ServicePrincipal(f"logs.{stack.region}.amazonaws.com")],
-            actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
-            resources=["*"],
-            # Not the group's own ARN: the group names the key, and the key may not name the group.
-            conditions={
-                "ArnLike": {
-                    "kms:EncryptionContext:aws:logs:arn": stack.format_arn(
-                        service="logs",
-                        resource="log-group",
-                        resource_name="*",
-                        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-                    )
-                }
-            },
-        )
+    # Not the group's own ARN: the group names the key, and the key may not name the group.
+    groups = stack.format_arn(
+        service="logs", resource="log-group", resource_name="*", arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
+    )
+    let_service_use(
+        key,
+        f"logs.{stack.region}.amazonaws.com",
+        LOG_ACTIONS,
+        "the log group is not created",
+        {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
+    )
+
+
+def let_service_use(
+    key: kms.IKey,
+    service: str,
+    actions: Sequence[str],
+    otherwise: str,
+    conditions: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
+    """Add to the key's policy that a service of AWS may use it; `otherwise` is what happens without.
+
+    The policy of an imported key is its owner's to extend: that one is annotated with what must be added.
+    """
+    statement = iam.PolicyStatement(
+        principals=[iam.ServicePrincipal(service)], actions=list(actions), resources=["*"], conditions=conditions
+    )
+    if key.add_to_resource_policy(statement).statement_added:
+        return
+    told = service.replace(cdk.Aws.REGION, "REGION")
+    cdk.Annotations.of(key).add_warning_v2(
+        f"stripe-cache:keyPolicy:{told.partition('.')[0]}",
+        f"the key was imported, so its policy stays as it is: its owner must let {told} {', '.join(actions)}, or "
+        f"{otherwise}",
     )

@@ -10,12 +10,14 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stripe_cache_cdk.checks import check_cidr, check_enum, check_match, check_range
+from stripe_cache_cdk.checks import check_cidr, check_enum, check_range
+from stripe_cache_cdk.choices import check_service
 from stripe_cache_cdk.config import Nat, Topology
 from stripe_cache_cdk.constructs.key_access import let_logs_use
 from stripe_cache_cdk.constructs.nag import acknowledge
 from stripe_cache_cdk.constructs.placement import zones_of
-from stripe_cache_cdk.errors import ConstructError, check_has, naming
+from stripe_cache_cdk.constructs.props import checked
+from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,6 +49,7 @@ class CacheNetwork(Construct):
     them in cdk.context.json; a stack that overrides `availability_zones`, as StageStack does, asks nobody.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -66,7 +69,6 @@ class CacheNetwork(Construct):
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
     ) -> None:
         super().__init__(scope, construct_id)
-        check_has(self, "private_subnets", "a VPC such as ec2.Vpc.from_lookup(...)", vpc=vpc)
         of_new = {"cidr": cidr, "azs": azs, "nat": nat, "nat_gateways": nat_gateways, "nat_image": nat_image}
         if vpc is None:
             with naming(self):
@@ -98,6 +100,7 @@ class CacheNetwork(Construct):
         for service in interface_endpoints:
             self._add_interface_endpoint(service)
 
+    @checked
     def security_group(self, construct_id: str, *, description: str, open_outbound: bool) -> ec2.SecurityGroup:
         """Make a group in this VPC that admits nothing; `open_outbound` lets its members call out."""
         return ec2.SecurityGroup(
@@ -208,7 +211,7 @@ class CacheNetwork(Construct):
 
     def _add_interface_endpoint(self, service: str) -> None:
         with naming(self):
-            check_match("interface_endpoints", service, r"[a-z][a-z0-9.-]*", "services such as secretsmanager or sqs")
+            check_service(service)
         # Their private names resolve for the whole VPC, so only one of each can exist in it.
         with self._said_by_cdk("vpc_cidr_block", "interface_endpoints"):
             endpoint = ec2.InterfaceVpcEndpoint(

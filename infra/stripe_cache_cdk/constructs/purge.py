@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import aws_cdk as cdk
 from constructs import Construct
 
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class PurgeFunction(Construct):
     read. One at a time: it is invoked by hand, and two would read everything twice.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import aws_cdk as cdk
 from constructs import Construct
 
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
 from stripe_cache_cdk.errors import ConstructError
@@ -34,6 +35,7 @@ class Reconciler(Construct):
     the most requests per account and sweep. Two sweeps at once would do the same work twice, and harm nothing else.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -47,11 +49,9 @@ class Reconciler(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         every = every or cdk.Duration.minutes(15)
-        if isinstance(accounts, str):
-            raise ConstructError(self, f"accounts={accounts!r} is one text", "pass a list: ['acct_...']")
         if calls < 1:
             raise ConstructError(self, f"calls={calls} allows no request", "pass 1 or more")
-        if every.to_seconds() > RAREST.to_seconds():
+        if not every.is_unresolved() and every.to_seconds(integral=False) > RAREST.to_seconds():
             raise ConstructError(
                 self,
                 f"every={every.to_seconds()} s is longer than a day",

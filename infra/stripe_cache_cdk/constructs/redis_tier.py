@@ -14,6 +14,7 @@ from stripe_cache_cdk.checks import check_enum
 from stripe_cache_cdk.choices import check_nodes
 from stripe_cache_cdk.config import RedisKind, UsageCaps
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
+from stripe_cache_cdk.constructs.props import checked, said
 from stripe_cache_cdk.constructs.redis_access import RedisAccess, Rights, name_of
 from stripe_cache_cdk.errors import ConstructError, naming
 
@@ -45,6 +46,7 @@ class RedisTier(Construct):
     reaches, until a write tells the client READONLY. In a cluster the old primary answers MOVED to reads as well.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -63,8 +65,6 @@ class RedisTier(Construct):
         with naming(self):
             self.kind = check_enum("kind", kind, RedisKind)
             check_nodes(node_type, shards, replicas)
-        if usage_caps is not None and not isinstance(usage_caps, UsageCaps):
-            raise ConstructError(self, f"usage_caps={usage_caps!r}", "pass UsageCaps(storage_gb=..., ...)")
         if usage_caps and self.kind is RedisKind.NODES:
             raise ConstructError(self, "usage_caps: nodes have none", "size them by node_type, shards and replicas")
         self.usage_caps = usage_caps or UsageCaps()
@@ -95,11 +95,23 @@ class RedisTier(Construct):
             self.allow_from(self._client_group)
         return self._client_group
 
+    @checked
     def allow_from(self, peer: ec2.IConnectable) -> None:
-        """Open both ports to the peer; does nothing for a public endpoint, where IAM alone decides."""
+        """Open both ports to the peer; does nothing for a public endpoint, where IAM alone decides.
+
+        Raises ConstructError for a function outside any VPC, which has no security group to open them to.
+        """
         if self._cache_group is None:
             return
-        for group in peer.connections.security_groups:
+        try:
+            groups = peer.connections.security_groups
+        except RuntimeError as error:  # What jsii makes of CDK's refusal.
+            problem, remedy = (
+                f"peer={said(peer)} is in no VPC",
+                "make it in network.vpc, or let StripeCache.attach do so",
+            )
+            raise ConstructError(self, problem, remedy) from error
+        for group in groups:
             cdk.Annotations.of(group).acknowledge_warning(
                 "@aws-cdk/aws-ec2:ipv4IgnoreEgressRule", "A group that may call anywhere may call the cache."
             )
@@ -109,18 +121,22 @@ class RedisTier(Construct):
             # Said from the peer's side, so that the rule lands in the peer's stack and this one never depends on it.
             peer.connections.allow_to(self._cache_group, ec2.Port.tcp(port), f"Valkey, {purpose}")
 
+    @checked
     def grant_connect(self, grantee: iam.IGrantable, *, read_only: bool = False) -> None:
         """Allow connecting as the writer, or as the user that may only read."""
         self.grant(grantee, Rights.READ if read_only else Rights.WRITE)
 
+    @checked
     def grant(self, grantee: iam.IGrantable, rights: Rights) -> None:
         """Allow connecting as the user with these rights, which is made when it is first asked for."""
         self.access.grant_connect(grantee, self.arn, rights)
 
+    @checked
     def url(self, *, read_only: bool = False) -> str:
         """Return the connection's URL for a function with `grant_connect` of the same `read_only`."""
         return self.url_for(Rights.READ if read_only else Rights.WRITE)
 
+    @checked
     def url_for(self, rights: Rights) -> str:
         """Return the connection's URL for a function with `grant` of the same rights."""
         told = {"iam_user": self.access.user_name(rights), "cache_name": self.cache_name}

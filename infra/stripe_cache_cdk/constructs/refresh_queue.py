@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import aws_cdk as cdk
 from constructs import Construct
 
+from stripe_cache_cdk.checks import check_range
 from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
 from stripe_cache_cdk.constructs.key_access import encrypt_queue
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
 from stripe_cache_cdk.constructs.work_queue import feed, work_queue
+from stripe_cache_cdk.errors import naming
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
@@ -33,6 +36,7 @@ class RefreshQueue(Construct):
     `encryption_key` replaces SQS's own; who sends needs it too.
     """
 
+    @checked
     def __init__(self, scope: Construct, construct_id: str, *, encryption_key: kms.IKey | None = None) -> None:
         super().__init__(scope, construct_id)
         self.dead_letters = dead_letter_queue(self, "DeadLetters")
@@ -51,6 +55,7 @@ class RefreshConsumer(Construct):
     run at a time, so that refreshes never crowd out the calls that somebody waits for.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -61,6 +66,8 @@ class RefreshConsumer(Construct):
         options: FunctionOptions | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
+        with naming(self):
+            check_range("most_at_once", most_at_once, 2, 1_000, "sandboxes, which are the bounds of SQS")
         self.function = RuntimeFunction(
             self,
             "Function",

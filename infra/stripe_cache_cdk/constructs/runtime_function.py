@@ -10,15 +10,17 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
-from stripe_cache_cdk.checks import check_enum
+from stripe_cache_cdk.checks import check_enum, check_range
 from stripe_cache_cdk.config import DEFAULT_PYTHON, PYTHONS, Architecture
 from stripe_cache_cdk.constructs.bundling import Bundle, explains_bundling
 from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
 from stripe_cache_cdk.constructs.key_access import encrypted_logs
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
+from stripe_cache_cdk.constructs.props import check_fields, check_kind, checked
 from stripe_cache_cdk.constructs.snap_start import check_snap_start
+from stripe_cache_cdk.constructs.stack_order import refers
 from stripe_cache_cdk.constructs.wheels import EXTRAS
-from stripe_cache_cdk.errors import ConstructError, StageError
+from stripe_cache_cdk.errors import StageError, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +43,12 @@ PROCESSORS = {
     Architecture.ARM64: lambda_.Architecture.ARM_64,
     Architecture.X86_64: lambda_.Architecture.X86_64,
 }
+PLACEMENT = {
+    "vpc": "ec2.IVpc | None",
+    "vpc_subnets": "ec2.SubnetSelection | None",
+    "security_groups": "Sequence[ec2.ISecurityGroup] | None",
+}
+"""What is passed on to `aws_lambda.Function`, and of which type it must be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +56,9 @@ class FunctionOptions:
     """What all functions of one cache have in common: how they are built and how long their logs are kept.
 
     `extras` of the package stripe-cache go into the zip: `encryption` brings what sealing entries with a KMS key needs.
-    `log_key` encrypts the logs of functions and APIs in place of CloudWatch's own key; the policy of an imported one
-    must let CloudWatch Logs use it already.
+    `log_key` encrypts the logs of functions and APIs in place of CloudWatch's own key, which no other key given to a
+    cache does; the policy of an imported one must let CloudWatch Logs use it already, and synthesis says what it must
+    say. Raises StageError for what cannot be.
     """
 
     python: str = DEFAULT_PYTHON
@@ -58,6 +67,14 @@ class FunctionOptions:
     snap_start: bool = False
     extras: tuple[str, ...] = ()
     log_key: kms.IKey | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_enum("architecture", self.architecture, Architecture)
+        for name, given, known in (("python", (self.python,), PYTHONS), ("extras", self.extras, EXTRAS)):
+            for one in given:
+                if one not in known:
+                    raise StageError(f"{name}={one!r} is unknown: choose of {', '.join(known)}")
 
 
 class RuntimeFunction(lambda_.Function):
@@ -71,6 +88,7 @@ class RuntimeFunction(lambda_.Function):
     """
 
     @explains_bundling
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -89,27 +107,24 @@ class RuntimeFunction(lambda_.Function):
         **vpc_placement: Any,
     ) -> None:
         options = options or FunctionOptions()
-        python = options.python
-        if python not in PYTHONS:
-            raise ConstructError(scope, f"{construct_id}: python={python!r}", f"choose one of {', '.join(PYTHONS)}")
-        missing = [str(folder) for folder in sources if not folder.is_dir()]
-        if missing:
-            raise ConstructError(scope, f"{construct_id}: no folder {', '.join(missing)}", "pass existing sources")
-        try:
-            architecture = check_enum("architecture", options.architecture, Architecture)
-        except StageError as error:
-            problem, _, remedy = str(error).rpartition(": ")
-            raise ConstructError(scope, f"{construct_id}: {problem}", remedy) from error
-        for extra in options.extras:
-            if extra not in EXTRAS:
-                raise ConstructError(
-                    scope, f"{construct_id}: extras={extra!r} is unknown", f"choose of {', '.join(EXTRAS)}"
-                )
-        if options.snap_start:
-            check_snap_start(scope, construct_id, python, vpc_placement)
+        timeout = timeout or cdk.Duration.seconds(10)
+        with naming(scope, construct_id):
+            for name in PLACEMENT.keys() & vpc_placement:
+                check_kind(name, vpc_placement[name], PLACEMENT[name])
+            _check_bounds("memory_mb", memory_mb, 128, 10_240, "MB")
+            _check_bounds("reserved_concurrency", reserved_concurrency or 0, 0, 1_000_000, "sandboxes")
+            if not timeout.is_unresolved():
+                _check_bounds("timeout", timeout.to_seconds(integral=False), 1, 900, "seconds")
+            for folder in sources:
+                if not folder.is_dir():
+                    raise StageError(f"sources={str(folder)!r} is no folder: give existing ones")
+            if requirements and not requirements.is_file():
+                raise StageError(f"requirements={str(requirements)!r} is no file: give a lock file with hashes")
+            if options.snap_start:
+                check_snap_start(options.python, vpc_placement)
         bundle = Bundle(
-            python=python,
-            architecture=architecture,
+            python=options.python,
+            architecture=options.architecture,
             requirements=requirements,
             extras=options.extras,
             sources=tuple(map(_resolved, sources)),
@@ -131,10 +146,10 @@ class RuntimeFunction(lambda_.Function):
             code=bundle.code(),
             handler=handler,
             description=description or None,
-            runtime=lambda_.Runtime(f"python{python}", lambda_.RuntimeFamily.PYTHON, supports_snap_start=True),
-            architecture=PROCESSORS[architecture],
+            runtime=lambda_.Runtime(f"python{options.python}", lambda_.RuntimeFamily.PYTHON, supports_snap_start=True),
+            architecture=PROCESSORS[options.architecture],
             memory_size=memory_mb,
-            timeout=timeout or cdk.Duration.seconds(10),
+            timeout=timeout,
             reserved_concurrent_executions=reserved_concurrency,
             environment=dict(environment or {}),
             log_group=log_group,
@@ -144,6 +159,7 @@ class RuntimeFunction(lambda_.Function):
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if options.snap_start else None,
             **vpc_placement,
         )
+        refers(self, log_key=options.log_key)
         self.can_seal = bundle.seals
         self.vital = vital
         self.failed_calls: sqs.Queue | None = None
@@ -159,8 +175,8 @@ class RuntimeFunction(lambda_.Function):
         if not bundle.compiles and cdk.Stack.of(self).bundling_required:
             cdk.Annotations.of(self).add_warning_v2(
                 "stripe-cache:noByteCode",
-                f"no Python {python} on PATH, in uv or in pyenv: bundled without byte code, cold starts take 3 times "
-                f"as long. Install it, for example with `uv python install {python}`.",
+                f"no Python {options.python} on PATH, in uv or in pyenv: bundled without byte code, cold starts take 3 "
+                f"times as long. Install it, for example with `uv python install {options.python}`.",
             )
         self._explain_findings()
 
@@ -204,6 +220,12 @@ class RuntimeFunction(lambda_.Function):
             Serverless_LambdaDLQ="A caller waits for its answer, or the queue it reads keeps what fails. A schedule "
             "gives it an on-failure destination, which unlike a dead-letter queue is told the reason.",
         )
+
+
+def _check_bounds(name: str, value: float, low: int, high: int, unit: str) -> None:
+    # What is known at deployment only, CloudFormation or Lambda refuses then.
+    if not cdk.Token.is_unresolved(value):
+        check_range(name, value, low, high, unit)
 
 
 def _resolved(folder: Path) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from stripe_cache_cdk.checks import check_match, check_range
+from stripe_cache_cdk.checks import check_json, check_match, check_range
 from stripe_cache_cdk.constructs import environment as env
+from stripe_cache_cdk.constructs.props import check_fields
 from stripe_cache_cdk.errors import StageError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class RuntimeOptions:
     shared_scope: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("memory_max_bytes", "max_body_bytes"):
             self._check(name, 0, LARGEST_MEMORY, "bytes", whole=True)
         for name in ("memory_max_lag", "origin_wait"):
@@ -57,7 +58,7 @@ class RuntimeOptions:
             self._check(name, 0.001, LONGEST_SECONDS, "seconds")
         self._check("audit_rate", 0, 1, "(the share of hits)")
         check_match("shared_scope", self.shared_scope, r"[A-Za-z0-9_-]{0,64}", "at most 64 letters, digits, - and _")
-        policy = _as_json("policy", self.policy, "object types to overrides")
+        policy = check_json("policy", self.policy, "object types to overrides")
         if len(policy) > LARGEST_POLICY:
             raise StageError(
                 f"policy takes {len(policy)} bytes and the environment has room for {LARGEST_POLICY}: put it into a "
@@ -72,7 +73,7 @@ class RuntimeOptions:
     def variables(self) -> dict[str, str]:
         """Return the environment that says all this."""
         told = {
-            env.POLICY: _as_json("policy", self.policy, "object types to overrides") or None,
+            env.POLICY: check_json("policy", self.policy, "object types to overrides") or None,
             env.MEMORY_MAX_BYTES: self.memory_max_bytes,
             env.MEMORY_MAX_LAG: self.memory_max_lag,
             env.MAX_BODY_BYTES: self.max_body_bytes,
@@ -90,19 +91,9 @@ class RuntimeOptions:
     def _limits(self) -> str:
         if self.rate_limits == "off":
             return "off"
-        return _as_json("rate_limits", self.rate_limits or {}, "names of limits to calls per second")
+        return check_json("rate_limits", self.rate_limits or {}, "names of limits to calls per second")
 
     def _check(self, name: str, low: float, high: float, unit: str, *, whole: bool = False) -> None:
         value = getattr(self, name)
         if value is not None:
             check_range(name, value, low, high, unit, whole=whole)
-
-
-def _as_json(name: str, value: Mapping[str, Any], kind: str) -> str:
-    """Return JSON for the environment, empty for nothing; raises StageError for what is no mapping."""
-    if not value:
-        return ""
-    try:
-        return json.dumps(dict(value), separators=(",", ":"), sort_keys=True)
-    except (TypeError, ValueError) as error:
-        raise StageError(f"{name} is no JSON ({error}): give a mapping of {kind}") from error

@@ -9,7 +9,9 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.checks import check_json
+from stripe_cache_cdk.constructs.props import checked
+from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +31,7 @@ class PeriodicInvocation(Construct):
     concurrency of 1 where that would hurt.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -40,10 +43,16 @@ class PeriodicInvocation(Construct):
         enabled: bool = True,
     ) -> None:
         super().__init__(scope, construct_id)
-        if every.to_seconds() < SHORTEST_SECONDS:
-            raise ConstructError(self, f"every={every.to_seconds()} s", "a schedule starts at most once a minute")
+        if every.is_unresolved():
+            raise ConstructError(self, "every is known at deployment only", "pass a number of minutes")
+        seconds = every.to_seconds(integral=False)
+        if seconds < SHORTEST_SECONDS or seconds % SHORTEST_SECONDS:
+            raise ConstructError(self, f"every={seconds:g} s", "EventBridge counts whole minutes, pass 1 or more")
+        with naming(self):
+            # As the target will write it: what is no JSON would be refused by CDK without a word of the prop.
+            check_json("payload", payload or {}, "names to texts, numbers and lists")
         self.every = every
-        oldest = cdk.Duration.seconds(min(every.to_seconds(), cdk.Duration.hours(6).to_seconds()))
+        oldest = cdk.Duration.seconds(min(seconds, cdk.Duration.hours(6).to_seconds()))
         self.dead_letters = function.keep_failed_calls(retries=RETRIES, oldest=oldest)
         self.rule = events.Rule(
             self,

@@ -9,25 +9,28 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from stripe_cache_cdk.checks import check_enum, check_flags, check_match
+from stripe_cache_cdk.checks import check_enum, check_match
 from stripe_cache_cdk.choices import check_namespace
 from stripe_cache_cdk.config import Events, RedisKind, Topology, UsageCaps
 from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.attaching import ATTACHED, check_attachable, place, set_variables, warn_of_fixed_role
 from stripe_cache_cdk.constructs.dynamo_tier import DynamoTier
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
-from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, check_keys, grant_sealing
+from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, grant_sealing
 from stripe_cache_cdk.constructs.monitoring import Monitoring
+from stripe_cache_cdk.constructs.monitoring.sharing import warn_of_shared_metrics
 from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
 from stripe_cache_cdk.constructs.network import CacheNetwork, network_for
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.purge import PurgeFunction
 from stripe_cache_cdk.constructs.redis_access import Rights
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
 from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQueue
 from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.constructs.stack_order import refers
 from stripe_cache_cdk.constructs.stripe_secrets import grant_secret, stripe_secret
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
-from stripe_cache_cdk.errors import ConstructError, check_has, naming
+from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
     from aws_cdk import aws_ec2 as ec2
@@ -43,7 +46,8 @@ class StripeCache(Construct):
 
     `topology` is `dynamodb-only` unless said: no VPC and nothing that idles at a price. `namespace` labels the Stripe
     account (default `main`), `livemode` says which of its modes the API key is for (default test), `stage` becomes a
-    metric dimension (default `dev`). `settings` are the runtime's, for every function.
+    metric dimension (default `dev`), by which alone the metrics and alarms of two caches in one account and region are
+    told apart: another cache needs another stage. `settings` are the runtime's, for every function.
 
     `events` says how invalidations arrive: `webhook` makes the endpoint here (default), `external` makes the queue only
     and leaves WebhookEndpoint or EventBridgeSource to the caller, `none` makes neither, and answers then live shorter.
@@ -52,17 +56,19 @@ class StripeCache(Construct):
     `replicas` size the cache (defaults: serverless, 1 GB, 5,000 ECPU/s). `api_key_secret` and `webhook_secret` default
     to new secrets holding a random placeholder, to be overwritten.
 
-    `encryption_key` encrypts at rest what is made here: tiers, secrets, queues. With `entry_key` the functions seal
-    every entry under it before they store it, and need `cryptography` in their packages; `previous_entry_key` opens
-    what was sealed before the key was changed. With `retain` the table, the cache, the secrets and the queues outlive
-    the stack, and the table refuses deletion; `point_in_time_recovery` keeps what a purge removes for 35 days. `purge`
-    makes the function that erases a customer (default: none). With `refresh` a stale entry is served at once, within
-    the policy's stale window, while a function renews it; with `external` events that function, a RefreshConsumer, is
-    left to the caller too. `refresh_hot` (which needs `refresh` and a Redis tier) has what is read often read again
-    after an event voided it, for a read of Stripe each. `monitoring` is on by default. A Reconciler, made beside this,
-    finds events that never arrived, and tells tiers what they missed while they were away.
+    `encryption_key` encrypts at rest what is made here: tiers, secrets, queues; logs take the `log_key` of
+    `function_options`. With `entry_key` the functions seal every entry under it before they store it, and need
+    `cryptography` in their packages; `previous_entry_key` opens what was sealed before the key was changed. With
+    `retain` the table, the cache, the secrets and the queues outlive the stack, and the table refuses deletion;
+    `point_in_time_recovery` keeps what a purge removes for 35 days. `purge` makes the function that erases a customer
+    (default: none). With `refresh` a stale entry is served at once, within the policy's stale window, while a function
+    renews it; with `external` events that function, a RefreshConsumer, is left to the caller too. `refresh_hot` (which
+    needs `refresh` and a Redis tier) has what is read often read again after an event voided it, for a read of Stripe
+    each. `monitoring` is on by default. A Reconciler, made beside this, finds events that never arrived, and tells
+    tiers what they missed while they were away.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -98,15 +104,9 @@ class StripeCache(Construct):
         with naming(self):
             self.topology = check_enum("topology", topology, Topology)
             self._events = check_enum("events", events, Events)
+            check_enum("redis_kind", redis_kind, RedisKind)
             check_namespace(namespace)
-            check_flags(livemode=livemode, retain=retain, purge=purge, refresh=refresh, refresh_hot=refresh_hot)
-            check_flags(monitoring=monitoring, point_in_time_recovery=point_in_time_recovery)
             check_match("stage", stage, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "1 to 64 letters, digits, _ . and -")
-        secrets = {"api_key_secret": api_key_secret, "webhook_secret": webhook_secret}
-        check_has(self, "secret_arn", "a secret such as Secret.from_secret_complete_arn(...)", **secrets)
-        keys = {"encryption_key": encryption_key, "entry_key": entry_key, "previous_entry_key": previous_entry_key}
-        check_keys(self, **keys)
-        check_has(self, "function_subnets", "a CacheNetwork, or vpc for a VPC", network=network)
         if usage_caps and self.topology is Topology.DYNAMODB_ONLY:
             raise ConstructError(self, f"usage_caps: topology {self.topology} has no Valkey", "leave usage_caps out")
         if previous_entry_key and not entry_key:
@@ -114,11 +114,15 @@ class StripeCache(Construct):
         if refresh_hot and (not refresh or self.topology is Topology.DYNAMODB_ONLY):
             remedy = "pass refresh=True and topology public-valkey or vpc-valkey, or leave refresh_hot out"
             raise ConstructError(self, "refresh_hot needs a queue of refreshes, and Redis to note what is hot", remedy)
+        refers(self, network=network, vpc=vpc, encryption_key=encryption_key)
         self.refreshes_hot = refresh_hot
+        warn_of_shared_metrics(self, stage)
         self.stage = stage
         self._removal = cdk.RemovalPolicy.RETAIN if retain else cdk.RemovalPolicy.DESTROY
         self.encryption_key = encryption_key
-        self._entry_keys = tuple(key for key in (entry_key, previous_entry_key) if key)
+        self._entry_keys = {
+            name: key for name, key in (("entry_key", entry_key), ("previous_entry_key", previous_entry_key)) if key
+        }
         self.watched = WatchList()
         self.network = network_for(self, self.topology, network, vpc)
         self.dynamo = DynamoTier(
@@ -158,10 +162,9 @@ class StripeCache(Construct):
             env.EVENTS: "off" if self._events is Events.NONE else "on",
             env.TABLE: self.dynamo.table.table_name,
         }
-        if self._entry_keys:
-            self._environment[env.KMS_KEY] = ",".join(key.key_arn for key in self._entry_keys)
         options = function_options or FunctionOptions()
         if self._entry_keys:
+            self._environment[env.KMS_KEY] = ",".join(key.key_arn for key in self._entry_keys.values())
             options = dataclasses.replace(options, extras=tuple({*options.extras, "encryption"}))
         self._refreshes = RefreshQueue(self, "Refreshes", encryption_key=encryption_key) if refresh else None
         with naming(self):
@@ -173,9 +176,7 @@ class StripeCache(Construct):
                 else None
             )
             self.purge = PurgeFunction(self, "Purge", cache=self, options=options) if purge else None
-        self.monitoring: Monitoring | None = None
-        if monitoring:
-            self.monitoring = Monitoring(self, "Monitoring", cache=self)
+        self.monitoring = Monitoring(self, "Monitoring", cache=self) if monitoring else None
 
     @property
     def invalidation_queue(self) -> InvalidationQueue:
@@ -188,9 +189,7 @@ class StripeCache(Construct):
     def refresh_queue(self) -> RefreshQueue:
         """Where refreshes are asked for; raises ConstructError when the cache was made with `refresh=False`."""
         if self._refreshes is None:
-            raise ConstructError(
-                self, "a cache with refresh=False has no queue of refreshes", "make it with refresh=True"
-            )
+            raise ConstructError(self, "a cache with refresh=False has no such queue", "make it with refresh=True")
         return self._refreshes
 
     @property
@@ -203,6 +202,7 @@ class StripeCache(Construct):
         """Whether invalidations arrive on their own, and so whether there is a queue."""
         return self._queue is not None
 
+    @checked
     def attach(
         self,
         function: lambda_.IFunction,
@@ -241,7 +241,7 @@ class StripeCache(Construct):
             variables |= {env.REFRESH_HOT: "on"} if self.refreshes_hot else {}
         set_variables(attached, variables | {name: queue.queue_url for name, queue in queues.items()})
         self.dynamo.grant_cache_access(attached, read_only=read_only)
-        grant_sealing(self._entry_keys, attached, read_only=read_only)
+        grant_sealing((*self._entry_keys.values(),), attached, read_only=read_only)
         if self.redis:
             self.redis.grant(attached, rights)
         if calls_stripe:
@@ -253,6 +253,7 @@ class StripeCache(Construct):
             self.encryption_key.grant(attached, *SEAL_ACTIONS)
         self.watched.add(attached)
 
+    @checked
     def attach_purge(self, function: lambda_.IFunction) -> None:
         """Let the function search the stores and erase from them: for PurgeFunction, and for nothing that serves."""
         attached, variables = self._prepare(function, None, calls_stripe=False)
@@ -260,13 +261,15 @@ class StripeCache(Construct):
             variables[env.REDIS_URL] = self.redis.url_for(Rights.PURGE)
         set_variables(attached, variables)
         self.dynamo.grant_purge(attached)
-        grant_sealing(self._entry_keys, attached, read_only=True)
+        grant_sealing((*self._entry_keys.values(),), attached, read_only=True)
         if self.redis:
             self.redis.grant(attached, Rights.PURGE)
         self.watched.add(attached)
 
+    @checked
     def grant_webhook_secret(self, function: lambda_.Function) -> None:
         """Let the function read the webhooks' signing secret in all its versions, and tell it where that is."""
+        refers(function, webhook_secret=self.webhook_secret)
         set_variables(function, {env.WEBHOOK_SECRET: self.webhook_secret.secret_arn})
         grant_secret(self.webhook_secret, function)
 
@@ -281,6 +284,7 @@ class StripeCache(Construct):
                 f"the cache at {self.node.path} seals entries, and its package has no `cryptography`",
                 'make it with options=FunctionOptions(extras=("encryption",)), or with requirements that contain it',
             )
+        refers(attached, cache=self, **self._entry_keys, api_key_secret=self.api_key_secret if calls_stripe else None)
         place(attached, self.redis, calls_stripe=calls_stripe)
         attached.node.add_metadata(ATTACHED, self.node.path)
         return attached, self._environment | (settings.variables() if settings else self._settings)

@@ -12,6 +12,7 @@ from constructs import Construct
 from stripe_cache_cdk.constructs.http_api import http_api, throttle_routes
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationConsumer
 from stripe_cache_cdk.constructs.nag import acknowledge
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.runtime_function import HANDLERS, FunctionOptions, RuntimeFunction
 from stripe_cache_cdk.errors import ConstructError
 
@@ -34,6 +35,7 @@ class WebhookEndpoint(Construct):
     old one. `url` is what to register.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,

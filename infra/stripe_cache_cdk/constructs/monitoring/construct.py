@@ -9,19 +9,22 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from stripe_cache_cdk.checks import check_match
+from stripe_cache_cdk.choices import EMAIL, check_object_type
 from stripe_cache_cdk.constructs.entitlements_endpoint import EntitlementsEndpoint
 from stripe_cache_cdk.constructs.eventbridge_source import EventBridgeSource
 from stripe_cache_cdk.constructs.monitoring import metrics as names
 from stripe_cache_cdk.constructs.monitoring import widgets
-from stripe_cache_cdk.constructs.monitoring.alarms import Alarms
+from stripe_cache_cdk.constructs.monitoring.alarm_maker import AlarmMaker
+from stripe_cache_cdk.constructs.monitoring.alarms import CacheAlarms
 from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
 from stripe_cache_cdk.constructs.monitoring.thresholds import Thresholds
 from stripe_cache_cdk.constructs.monitoring.topic import alarm_topic
-from stripe_cache_cdk.constructs.monitoring.watching import Watcher
+from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.reconciler import Reconciler
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
-from stripe_cache_cdk.errors import ConstructError
+from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +49,7 @@ class Monitoring(Construct):
     the third of an account, the topic's key 1 USD.
     """
 
+    @checked
     def __init__(
         self,
         scope: Construct,
@@ -59,19 +63,24 @@ class Monitoring(Construct):
         alarm_email: str = "",
     ) -> None:
         super().__init__(scope, construct_id)
+        with naming(self):
+            for object_type in object_types:
+                check_object_type(object_type)
+            if not cdk.Token.is_unresolved(alarm_email):
+                check_match("alarm_email", alarm_email, EMAIL, "one e-mail address, or nothing")
         self._home = cdk.Stack.of(cache).node.path
         self._metrics = CacheMetrics(stage=cache.stage)
         self._watched: set[str] = set()
         self._named: set[tuple[bool, str]] = set()
         self.topic = alarm_topic(self, alarm_email)
-        self._alarms = Alarms(self.topic)
-        self._watcher = Watcher(self._alarms, thresholds or Thresholds())
+        self._maker = AlarmMaker(self.topic)
+        self._alarms = CacheAlarms(self._maker, thresholds or Thresholds())
         tiers = [tier for tier in names.TIERS if tier != "redis" or cache.redis]
-        self._watcher.cache(self, self._metrics, [tier for tier in tiers if tier != "memory"], events=cache.has_events)
-        self._watcher.table(self, cache.dynamo.table)
+        self._alarms.cache(self, self._metrics, [tier for tier in tiers if tier != "memory"], events=cache.has_events)
+        self._alarms.table(self, cache.dynamo.table)
         rows = widgets.cache_rows(self._metrics, object_types, tiers)
         if cache.redis:
-            self._watcher.redis(self, cache.redis)
+            self._alarms.redis(self, cache.redis)
             rows.append(widgets.redis_row(cache.redis))
         rows.append(widgets.table_row(cache.dynamo.table))
         self.dashboard = cloudwatch.Dashboard(
@@ -79,11 +88,11 @@ class Monitoring(Construct):
         )
         self._rows = widgets.LiveRows(self.dashboard)
         if cache.has_events:
-            self._watcher.queue(self, "Invalidations", cache.invalidation_queue.queue)
+            self._alarms.queue(self, "Invalidations", cache.invalidation_queue.queue)
             self._rows.queue("Invalidations", cache.invalidation_queue.queue)
             self._watch_dead_letters(self, "InvalidationDeadLetters", cache.invalidation_queue.dead_letters)
         if cache.has_refreshes:
-            self._watcher.queue(self, "Refreshes", cache.refresh_queue.queue)
+            self._alarms.queue(self, "Refreshes", cache.refresh_queue.queue)
             self._rows.queue("Refreshes", cache.refresh_queue.queue)
             self._watch_dead_letters(self, "RefreshDeadLetters", cache.refresh_queue.dead_letters)
         for name, function in (functions or {}).items():
@@ -95,8 +104,9 @@ class Monitoring(Construct):
     @property
     def alarms(self) -> tuple[cloudwatch.Alarm, ...]:
         """Every alarm so far."""
-        return tuple(self._alarms.made)
+        return tuple(self._maker.made)
 
+    @checked
     def watch(self, part: Construct, name: str = "") -> None:
         """Add alarms and lines for a part; what is watched already is passed over.
 
@@ -111,15 +121,15 @@ class Monitoring(Construct):
         scope = self._scope_for(part)
         title = self._name(part, name)
         if isinstance(part, lambda_.Function):
-            self._watcher.function(scope, title, part)
+            self._alarms.function(scope, title, part)
             if scope is self:
                 self._rows.function(title, part)
         elif isinstance(part, WebhookEndpoint | EntitlementsEndpoint):
-            self._watcher.api(scope, title, part.api, vital=isinstance(part, WebhookEndpoint))
+            self._alarms.api(scope, title, part.api, vital=isinstance(part, WebhookEndpoint))
             if scope is self:
                 self._rows.api(title, part.api)
         elif isinstance(part, Reconciler):
-            self._watcher.sweep(scope, title, self._metrics, part.schedule.every)
+            self._alarms.sweep(scope, title, self._metrics, part.schedule.every)
             self.watch(part.schedule, f"{title}Schedule")
         elif isinstance(part, PeriodicInvocation):
             self._watch_rule(scope, title, part)
@@ -135,7 +145,7 @@ class Monitoring(Construct):
     def _watch_rule(
         self, scope: Construct, name: str, part: PeriodicInvocation | EventBridgeSource, bus_name: str = ""
     ) -> None:
-        self._watcher.rule(scope, name, part.rule, bus_name=bus_name)
+        self._alarms.rule(scope, name, part.rule, bus_name=bus_name)
         if scope is self:
             self._rows.rule(name, part.rule, bus_name)
         # Two schedules of one function share their dead letters.
@@ -144,7 +154,7 @@ class Monitoring(Construct):
             self._watch_dead_letters(scope, f"{name}DeadLetters", part.dead_letters)
 
     def _watch_dead_letters(self, scope: Construct, name: str, queue: sqs.IQueue) -> None:
-        self._watcher.dead_letters(scope, name, queue)
+        self._alarms.dead_letters(scope, name, queue)
         if scope is self:
             self._rows.dead_letters(name, queue)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from stripe_cache_cdk.constructs.props import check_kind
 from stripe_cache_cdk.errors import InfrastructureError
 
 LARGEST_PERCENT = 100
@@ -61,6 +62,7 @@ class Thresholds:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            check_kind(f"Thresholds.{field.name}", value, str(field.type))
             highest = LARGEST_PERCENT if field.name.endswith("_percent") else float("inf")
             lowest = 1 if field.name.startswith("minimum_") else 0
             if not lowest <= value <= highest:

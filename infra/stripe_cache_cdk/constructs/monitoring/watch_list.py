@@ -1,4 +1,7 @@
-"""What belongs to a cache and can be watched, whoever comes first: the thing or the one who watches."""
+"""Whose alarms are made: the parts of a cache, whoever comes first, the part or the monitoring.
+
+Every cache has such a list, monitored or not. Which alarms a part gets is in `alarms`.
+"""
 
 from __future__ import annotations
 

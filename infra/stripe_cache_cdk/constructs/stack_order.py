@@ -1,0 +1,56 @@
+"""Which stack is deployed before which: a circle is refused where it closes, and by the names of what closes it.
+
+CDK finds circles when it resolves references, at the very end, and then names neither the function that was attached
+nor what to do. Here each reference is announced where it is made; CDK keeps the graph, and everybody else's part of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from stripe_cache_cdk.errors import ConstructError
+
+if TYPE_CHECKING:
+    from constructs import IConstruct
+
+REASONS = re.compile(r"^DependencyCycle: .* \((.*)\)\. Adding this", re.MULTILINE)
+
+
+def refers(user: Construct, **things: IConstruct | None) -> None:
+    """Say that the user's stack needs those things first, by their names in the error.
+
+    What was imported is there already and is passed over. Raises ConstructError, naming the user, when the stack of
+    one of the things needs the user's stack in turn.
+    """
+    here = _deployed_with(user)
+    for name, thing in things.items():
+        # An imported thing is an interface without a class: nothing in this app deploys it.
+        if not isinstance(thing, Construct):
+            continue
+        there = _deployed_with(thing)
+        if there.node.path == here.node.path:
+            continue
+        called = f"{name}={thing.node.path}"
+        try:
+            here.add_stack_dependency(there, f"{user.node.path} needs {called}")
+        except RuntimeError as error:
+            circle = REASONS.search(str(error))
+            if circle is None:
+                raise
+            raise ConstructError(
+                user,
+                f"its stack {here.node.path} would need {called}, and stack {there.node.path} needs {here.node.path} "
+                f"already ({circle[1]})",
+                "put what both need into a stack of its own, or all of them into one stack",
+            ) from error
+
+
+def _deployed_with(construct: Construct) -> cdk.Stack:
+    stack = cdk.Stack.of(construct)
+    while stack.nested_stack_parent is not None:
+        stack = stack.nested_stack_parent
+    return stack
