@@ -33,9 +33,10 @@ AUDIT_RATE = "STRIPE_CACHE_AUDIT_RATE"
 SHARED_SCOPE = "STRIPE_CACHE_SHARED_SCOPE"
 
 RESOLVER = "RES_OPTIONS"
-RESOLVER_GIVES_UP = "timeout:1 attempts:1"
+RESOLVER_GIVES_UP = "timeout:1 attempts:2"
 """Read by glibc, in every runtime of Lambda, in place of what /etc/resolv.conf says: looking up a name is the one step
-that no deadline of the cache ends, and takes 10 s with glibc's own 5 s and 2 attempts when no name server answers."""
+that no deadline of the cache ends, and takes 10 s with glibc's own 5 s and 2 attempts when no name server answers. The
+second attempt stays: without it one lost packet would fail a call of Stripe."""
 
 ALL = (
     NAMESPACE,
