@@ -33,16 +33,8 @@ def raw(valkey: Valkey) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def client(valkey: Valkey) -> Iterator[redis.Redis]:
-    """Build the client that the tier under test speaks through."""
-    made = connect(parse(valkey.url), 20.0)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tier(client: redis.Redis, meter: RecordingMeter) -> RedisTier:
-    return RedisTier(lambda: client, meter)
+def tier(valkey: Valkey, meter: RecordingMeter) -> RedisTier:
+    return RedisTier(lambda: connect(parse(valkey.url), 20.0), meter)
 
 
 def immortal(raw: redis.Redis, namespace: str) -> list[bytes]:

@@ -20,7 +20,7 @@ from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers.cursor_redis import RedisCursors
 from stripe_cache.tiers.rate_limit_redis import RedisBuckets
 from stripe_cache.tiers.redis import RedisTier, record_key
-from stripe_cache.tiers.redis_connection import connect, open_wire
+from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_purge import RedisSearch
 from stripe_cache.tiers.redis_url import parse
 from stripe_cache.tiers.refresh_locks import RedisLock
@@ -40,7 +40,7 @@ READS = {"get", "hget", "hmget", "hgetall", "hkeys", "exists", "ttl", "eval", "e
 
 @pytest.fixture(scope="module")
 def wire(serverless: RedisCluster) -> Wire | ClusterWire:
-    return open_wire(parse(serverless.url), 20.0)
+    return connect(parse(serverless.url), 20.0)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from stripe_cache.core.ports import LONGEST_CLAIM, Claim, Reading, StoreOutcome
 from stripe_cache.core.protocol import new_token
 from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers import codec, redis_errors, redis_replies
-from stripe_cache.tiers.redis_bounded import Bounded
 from stripe_cache.tiers.redis_cluster_wire import ClusterWire
 from stripe_cache.tiers.redis_scripts import CLAIM, COUNT, HOLD_LIMITS, RELEASE, SETTLE, STORE, TOUCH, VOID, Script
 from stripe_cache.tiers.redis_wire import IdleConnectionError, Wire
@@ -246,9 +245,7 @@ class RedisTier:
     def _client(self) -> Any:
         # Two threads may both make one; either serves.
         if self._connected is None:
-            client: Any = self._connect()
-            ours = type(client) is redis.Redis and issubclass(client.connection_pool.connection_class, Bounded)
-            self._connected = Wire(client.connection_pool) if ours else client
+            self._connected = self._connect()
         return self._connected
 
     def _send_batch(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
