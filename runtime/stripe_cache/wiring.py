@@ -80,6 +80,7 @@ def build(
     latencies = Latencies()
     refresher = origin_wiring.refresher(settings, stores, clock, meter, clients.refresh_queue)
     heat = outbox_wiring.heat(settings, clients.redis, refresher, clock, meter)
+    gate = origin_wiring.gate(settings, stores, latencies, clock, meter, deadline=deadline)
     lookup = Lookup(
         tiers,
         near,
@@ -89,8 +90,8 @@ def build(
         early=EarlyRenewal(latencies),
         refresher=refresher,
         heat=heat,
+        rests=gate.is_resting,
     )
-    gate = origin_wiring.gate(settings, stores, latencies, clock, meter, deadline=deadline)
     reads = ReadThrough(
         lookup,
         gate.deadline,
