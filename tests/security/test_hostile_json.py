@@ -142,8 +142,7 @@ def test_events_of_any_shape_name_records_or_are_no_events(value: Any, event_typ
     ):
         try:
             found = affected(event)
-        except NotAnEventError as error:
-            assert str(error)
+        except NotAnEventError:
             continue
         assert list(found.records) == sorted({*found.records})
         assert all(is_record(record) or is_broad(record) for record in found.records)
@@ -173,8 +172,7 @@ def ids_in(value: Any) -> set[str]:
 def test_answers_of_any_shape_embed_all_their_objects_or_are_not_stored(value: Any) -> None:
     try:
         found = embedded_records(value, "cus_1", ("/v1/prices",))
-    except NotEmbeddableError as error:
-        assert str(error).startswith("the answer ")
+    except NotEmbeddableError:
         return
     assert isinstance(value, dict | list)
     assert list(found) == sorted({*found})

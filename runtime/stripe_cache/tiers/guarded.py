@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from stripe_cache.core.breaker import Breaker
-from stripe_cache.core.errors import ConfigurationError, TierError, TierFullError
+from stripe_cache.core.errors import ConfigurationError, TierError, TierFullError, TierThrottledError
 from stripe_cache.core.metrics import TIER_ERROR, TIER_OPEN
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
 from stripe_cache.core.sealing import UNSEALED
@@ -144,9 +144,10 @@ class GuardedTier:
         if isinstance(error, ConfigurationError) and not self._complained:
             self._complained = True
             log.error("the %s tier is out of use: %s", self.name, error)
-        self._open(was_slow=self._clock.monotonic() - began > self._deadline * _WAITED)
+        was_slow = self._clock.monotonic() - began > self._deadline * _WAITED
+        self._open(was_slow=was_slow, is_brief=isinstance(error, TierThrottledError))
 
-    def _open(self, *, was_slow: bool) -> None:
-        if self._breaker.failed(was_slow=was_slow):
+    def _open(self, *, was_slow: bool, is_brief: bool = False) -> None:
+        if self._breaker.failed(was_slow=was_slow, is_brief=is_brief):
             self._meter.count(TIER_OPEN, tier=self.name)
             log.warning("the %s tier is left alone for a while", self.name)
