@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from stripe_cache.core.breaker import Breaker
-from stripe_cache.core.errors import ConfigurationError, TierError, TierFullError, TierThrottledError
+from stripe_cache.core.errors import ConfigurationError, TierError, TierFullError, TierPartError, TierThrottledError
 from stripe_cache.core.metrics import TIER_ERROR, TIER_OPEN
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
 from stripe_cache.core.sealing import UNSEALED
@@ -69,6 +69,18 @@ class GuardedTier:
     def is_resting(self) -> bool:
         """Whether the tier is being left alone and no probe of it is due yet."""
         return self._breaker.is_resting
+
+    @property
+    def is_partly_away(self) -> bool:
+        """Whether parts of the tier are away, or due to be asked again."""
+        cluster = getattr(self._tier, "cluster", None)
+        return cluster is not None and cluster.is_partly_away
+
+    @property
+    def is_partly_resting(self) -> bool:
+        """Whether parts of the tier are away and not due to be asked."""
+        cluster = getattr(self._tier, "cluster", None)
+        return cluster is not None and cluster.is_partly_resting
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         """Read, or find nothing."""
@@ -137,7 +149,7 @@ class GuardedTier:
 
     def _failed(self, error: Exception, began: float) -> None:
         self._meter.count(TIER_ERROR, tier=self.name)
-        if isinstance(error, TierFullError):
+        if isinstance(error, TierFullError | TierPartError):
             self._well()
             return
         # A wrong table or URL will not mend itself: say it once an outage, as an error, and not at every call.
