@@ -115,7 +115,8 @@ class ClusterWire:
             slot = _slot(command)
             places.setdefault(self._masters[slot] or self._seed, []).append(index)
         replies: list[Any] = [None] * len(commands)
-        resting = [node for node in places if not insist and self._away and not self._breaker(node).admits()]
+        # Who insists is a probe as well, where one is due: the node's next pause begins with its failure.
+        resting = [node for node in places if self._away and not self._breaker(node).admits() and not insist]
         for node in resting:
             del places[node]
         self._ask(places, commands, replies)
