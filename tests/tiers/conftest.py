@@ -85,15 +85,14 @@ def serverless(authority: Authority) -> Iterator[RedisCluster]:
 @pytest.fixture
 def fake_dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDynamoDB]:
     """Lead boto3 to a server that refuses."""
-    server = FakeDynamoDB()
-    settings = {
-        "AWS_ENDPOINT_URL_DYNAMODB": server.url,
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    yield server
-    server.close()
+    with FakeDynamoDB() as server:
+        settings = {
+            "AWS_ENDPOINT_URL_DYNAMODB": server.url,
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        yield server

@@ -167,12 +167,12 @@ def test_waiting_shrinks_as_the_invocation_ends(
     fake_dynamodb.admit(ITEM)
     tier.read(N, SLOTS)
     bounded.append(0.2)
-    fake_dynamodb.hang.clear()
+    fake_dynamodb.gate.clear()
     began = time.monotonic()
     with pytest.raises(TierError, match="ReadTimeoutError"):
         tier.read(N, SLOTS)
     assert time.monotonic() - began < 2.0, "the setting is 5 s"
-    fake_dynamodb.hang.set()
+    fake_dynamodb.gate.set()
     bounded.clear()
     assert tier.read(N, SLOTS) == [Reading("t1", None)]
 
