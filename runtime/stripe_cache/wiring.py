@@ -132,7 +132,8 @@ def shared_tiers(
     """Make the shared tiers that the settings name, each behind its guard, nearest first."""
     clients = clients or Clients(settings)
     tiers: list[Tier] = []
-    sealer = make_sealer(settings, clock, meter, clients) if settings.redis_url or settings.table else UNSEALED
+    has_stores = bool(settings.redis_url or settings.table)
+    sealer = make_sealer(settings, clock, meter, clients, deadline) if has_stores else UNSEALED
     if clients.redis is not None:
         from stripe_cache.tiers.redis import RedisTier
 
@@ -192,7 +193,13 @@ def make_purge(settings: Settings, engine: Engine) -> Purge:
 
 
 def make_sealer(
-    settings: Settings, clock: Clock, meter: Meter, clients: Clients | None = None, *, sparing: bool = True
+    settings: Settings,
+    clock: Clock,
+    meter: Meter,
+    clients: Clients | None = None,
+    deadline: Deadline | None = None,
+    *,
+    sparing: bool = True,
 ) -> Sealer:
     """Make what encrypts entries, or what does not; raises SettingError when the package for it is missing."""
     connect = (clients or Clients(settings)).kms
@@ -205,4 +212,11 @@ def make_sealer(
     from stripe_cache.tiers.data_keys import DataKeys
     from stripe_cache.tiers.sealing import EnvelopeSealer
 
-    return EnvelopeSealer(DataKeys(settings.kms_key.split(","), connect, clock, meter, sparing=sparing))
+    # Connecting and answering, each: botocore takes no other bound.
+    has_time = partial(deadline.leaves, 2 * settings.dynamodb_timeout) if deadline else _always
+    names = settings.kms_key.split(",")
+    return EnvelopeSealer(DataKeys(names, connect, clock, meter, sparing=sparing, has_time=has_time))
+
+
+def _always() -> bool:
+    return True
