@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import http.client
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
-from typing import TYPE_CHECKING, NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
+
+from loopback import PATIENCE, Loopback, Quiet
 
 if TYPE_CHECKING:
     from email.message import Message
-
-PATIENCE = 60.0
 
 
 class Seen(NamedTuple):
@@ -23,44 +22,24 @@ class Seen(NamedTuple):
     body: bytes
 
 
-class Tap(ThreadingHTTPServer):
+class Tap(Loopback):
     """Forwards everything to another server and keeps a copy of what it saw.
 
     While `gate` is cleared, requests are recorded and then wait; `answered` are the statuses sent back.
     """
 
-    daemon_threads = True
-
     def __init__(self, upstream: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = urlsplit(upstream).netloc
         self.seen: list[Seen] = []
         self.answered: list[int] = []
-        self.gate = Event()
-        self.gate.set()
-        self._thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where clients are to be pointed."""
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gate.set()
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        super().__init__(_Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet, BaseHTTPRequestHandler):
     server: Tap
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.given()
         self.server.seen.append(Seen(self.command, self.path, self.headers, body))
         self.server.gate.wait(PATIENCE)
         onward = http.client.HTTPConnection(self.server.upstream, timeout=PATIENCE)
@@ -71,20 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             onward.close()
         self.server.answered.append(answer.status)
-        self.send_response_only(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in {"connection", "content-length"}:
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(content)
+        kept = [pair for pair in answer.getheaders() if pair[0].lower() not in {"connection", "content-length"}]
+        self.answer(answer.status, content, [*kept, ("Connection", "close")])
 
     def do_POST(self) -> None:
         self.do_GET()
 
     def do_DELETE(self) -> None:
         self.do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""

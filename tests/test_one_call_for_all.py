@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, Self
+from http.server import BaseHTTPRequestHandler
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes import eventually
+from loopback import PATIENCE, Loopback, Quiet
 
 from local.workers import WorkerPool
 
@@ -24,38 +25,20 @@ PROCESSES, READERS = 8, 40
 PATH = "/v1/customers/cus_1"
 
 
-class SlowStripe(ThreadingHTTPServer):
+class SlowStripe(Loopback):
     """Reads its one customer as soon as it is asked, and answers when the gate is open."""
 
-    daemon_threads = True
-    request_queue_size = 200
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
         self.lock = Lock()
         self.name = "old"
         self.calls: list[float] = []
-        self.gate = Event()
         self.status = 200
         self.seconds = 0.0
-        self._thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gate.set()
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        super().__init__(_Handler)
+        self.gate.clear()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet, BaseHTTPRequestHandler):
     server: SlowStripe
 
     def do_GET(self) -> None:
@@ -65,18 +48,11 @@ class _Handler(BaseHTTPRequestHandler):
         if is_ours:
             with stripe.lock:
                 stripe.calls.append(time.monotonic())
-            stripe.gate.wait(60)
+            stripe.gate.wait(PATIENCE)
             time.sleep(stripe.seconds)
         if stripe.status != 200 or not is_ours:
             body = b'{"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "none"}}'
-        self.send_response_only(stripe.status if is_ours else 404)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        self.answer(stripe.status if is_ours else 404, body, [("Content-Type", "application/json")])
 
 
 @pytest.fixture

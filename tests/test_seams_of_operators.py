@@ -13,10 +13,10 @@ from aws_cdk import aws_kms as kms
 from synthesis import make_app, of_function, render, resources
 
 from stripe_cache import StripeCache as RuntimeCache
-from stripe_cache import wiring
 from stripe_cache.core.errors import SettingError
 from stripe_cache.core.key import Key
 from stripe_cache.settings import PREFIX, Settings
+from stripe_cache.tiers import dynamodb_connection
 from stripe_cache.tiers.redis_purge import FORGET
 from stripe_cache_cdk import Events, FunctionOptions, RuntimeFunction, StageError, StripeCache, Topology
 from stripe_cache_cdk.choices import check_namespace
@@ -134,7 +134,7 @@ def test_a_purge_calls_what_its_role_may_and_nothing_else(
         client.meta.events.register("before-call.dynamodb", lambda model, **_: called.add(f"dynamodb:{model.name}"))
         return client
 
-    monkeypatch.setattr(wiring, "_connect_dynamodb", connect)
+    monkeypatch.setattr(dynamodb_connection, "connect", connect)
     cache = RuntimeCache(Settings(namespace=f"acct_{uuid.uuid4().hex[:16]}", table=table))
     cache.invalidate("cus_1")
     key = Key.of(cache.engine.planner.namespaces(None, livemode=None)[0], "cus_1", "v")

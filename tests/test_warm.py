@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stripe_cache.wiring import Clients
+from stripe_cache import Settings
+from stripe_cache.clients_wiring import Clients
 
 if TYPE_CHECKING:
+    import pytest
     from world import World
 
 PROGRAM = """
@@ -55,5 +57,30 @@ def test_a_process_that_only_hit_redis_has_its_client_ready_once_warmed(world: W
     assert "hit" in again, "DynamoDB's answer"
 
 
-def test_without_a_table_there_is_nothing_to_warm() -> None:
-    Clients(None).warm()
+def makers(clients: Clients) -> list[Any]:
+    return [clients.dynamodb, clients.kms, clients.outbox_queue, clients.refresh_queue]
+
+
+def test_what_is_not_in_use_is_not_made() -> None:
+    clients = Clients(Settings())
+    clients.warm()
+    assert makers(clients) == [None] * 4
+    reader = Settings(namespace="acct_1", read_only=True, invalidation_queue_url="https://sqs.example/outbox")
+    assert Clients(reader).outbox_queue is None, "it tells nobody anything"
+
+
+def test_everything_that_boto3_makes_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    everything = Settings(
+        namespace="acct_1",
+        table="the-table",
+        kms_key="alias/the-key",
+        invalidation_queue_url="https://sqs.example/outbox",
+        refresh_queue_url="https://sqs.example/refreshes",
+    )
+    clients = Clients(everything)
+    for _ in range(2):
+        clients.warm()
+    assert [make.cache_info().misses for make in makers(clients)] == [1] * 4
+    services = [make().meta.service_model.service_name for make in makers(clients)]
+    assert services == ["dynamodb", "kms", "sqs", "sqs"]

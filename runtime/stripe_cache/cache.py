@@ -173,10 +173,11 @@ class StripeCache:
         self.engine.gate.deadline.begin(context)
 
     def warm(self) -> None:
-        """Load boto3 and make the DynamoDB client now instead of on first use; connects to nothing.
+        """Load boto3 and make the clients of DynamoDB, KMS and the queues now instead of on first use.
 
-        It takes up to a second of processor time, which otherwise the first read without Redis pays. Call it where
-        nobody waits: while a Lambda sandbox initialises. Raises what boto3 does without a region.
+        It takes up to a second of processor time, which otherwise the first read without Redis pays, or the first
+        write that a tier misses. Connects to none of them; outside Lambda boto3 may ask the machine for its
+        credentials. Call it where nobody waits: while a sandbox initialises. Raises what boto3 does without a region.
         """
         self.engine.warm()
 

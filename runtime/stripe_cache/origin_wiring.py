@@ -69,10 +69,12 @@ def gate(
     return OriginGate(limiter, limits, allocation, deadline=deadline, latencies=latencies, clock=clock, meter=meter)
 
 
-def refresher(settings: Settings, stores: Stores, clock: Clock, meter: Meter) -> Refresher | None:
-    """Make what asks for refreshes, if there is a queue to ask in."""
-    if not settings.refresh_queue_url:
+def refresher(
+    settings: Settings, stores: Stores, clock: Clock, meter: Meter, queue: Callable[[], Any] | None
+) -> Refresher | None:
+    """Make what asks for refreshes, if there is a queue to ask in; `queue` returns its client."""
+    if queue is None:
         return None
     from stripe_cache.tiers.refresh_queue import SqsRefreshQueue
 
-    return Refresher(SqsRefreshQueue(settings.refresh_queue_url), stores.lock, clock, meter)
+    return Refresher(SqsRefreshQueue(settings.refresh_queue_url, queue), stores.lock, clock, meter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from stripe_cache.clients_wiring import connect_dynamodb, connect_redis
 from stripe_cache.core.heat import Heat
 from stripe_cache.core.outbox import Outboxes
 from stripe_cache.core.replay import Replayer
@@ -27,18 +28,26 @@ _PATIENCE = 3.0
 """Seconds per call while the outbox is read and Redis is searched: nobody waits for an answer of Stripe's meanwhile."""
 
 
-def outboxes(settings: Settings, clock: Clock, meter: Meter, dynamodb: Callable[[], Any] | None) -> Outboxes | None:
+def outboxes(
+    settings: Settings,
+    clock: Clock,
+    meter: Meter,
+    *,
+    queue: Callable[[], Any] | None,
+    dynamodb: Callable[[], Any] | None,
+) -> Outboxes | None:
     """Make the durable places there are: the queue, then the table; None without any.
 
-    `dynamodb` is the tier's own client: making another one takes longer than a write should wait.
+    `queue` and `dynamodb` return their clients; the table's is the tier's own, because making another one takes longer
+    than a write should wait.
     """
     places: list[Outbox] = []
     if settings.read_only:
         return None
-    if settings.invalidation_queue_url:
+    if queue is not None:
         from stripe_cache.tiers.outbox_sqs import SqsOutbox
 
-        places.append(SqsOutbox(settings.invalidation_queue_url))
+        places.append(SqsOutbox(settings.invalidation_queue_url, queue))
     if dynamodb is not None and settings.redis_url:
         places.append(_in_table(settings, clock, dynamodb))
     return Outboxes(places, clock, meter) if places else None
@@ -48,7 +57,7 @@ def table_outboxes(settings: Settings, clock: Clock, meter: Meter) -> Outboxes |
     """Make the outbox for what the queue's consumer cannot get rid of; None without a table or a Redis."""
     if not settings.table or not settings.redis_url:
         return None
-    return Outboxes([_in_table(settings, clock, cache(partial(_connect, settings)))], clock, meter)
+    return Outboxes([_in_table(settings, clock, _patient(settings))], clock, meter)
 
 
 def _in_table(settings: Settings, clock: Clock, connect: Callable[[], Any]) -> DynamoDBOutbox:
@@ -57,10 +66,8 @@ def _in_table(settings: Settings, clock: Clock, connect: Callable[[], Any]) -> D
     return DynamoDBOutbox(connect, settings.table, clock)
 
 
-def _connect(settings: Settings) -> Any:
-    from stripe_cache.tiers.dynamodb_connection import connect
-
-    return connect(max(settings.dynamodb_timeout, _PATIENCE))
+def _patient(settings: Settings) -> Callable[[], Any]:
+    return cache(partial(connect_dynamodb, max(settings.dynamodb_timeout, _PATIENCE)))
 
 
 def replayer(settings: Settings, engine: Engine) -> Replayer | None:
@@ -82,15 +89,14 @@ def outbox_search(settings: Settings, engine: Engine) -> OutboxSearch | None:
 def _readable(settings: Settings, engine: Engine) -> DynamoDBOutbox | None:
     if not settings.table or not settings.redis_url:
         return None
-    return _in_table(settings, engine.clock, cache(partial(_connect, settings)))
+    return _in_table(settings, engine.clock, _patient(settings))
 
 
 def _replayer(settings: Settings, engine: Engine, outbox: DynamoDBOutbox) -> Replayer:
     from stripe_cache.tiers import redis_url
-    from stripe_cache.tiers.redis_connection import connect
     from stripe_cache.tiers.redis_names import redis_names
 
-    names: Names = {"redis": redis_names(cache(partial(connect, redis_url.parse(settings.redis_url), _PATIENCE)))}
+    names: Names = {"redis": redis_names(cache(partial(connect_redis, redis_url.parse(settings.redis_url), _PATIENCE)))}
     return Replayer(outbox, engine.invalidator, names, engine.meter)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from stripe_cache import origin_wiring, outbox_wiring
+from stripe_cache.clients_wiring import Clients, connect_dynamodb, connect_redis
 from stripe_cache.core.audit import Auditor
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.deadline import Deadline
@@ -32,8 +33,6 @@ from stripe_cache.tiers.memory_purge import MemorySearch
 from stripe_cache.tiers.read_only import ReadOnlyTier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.cursor import CursorStore
     from stripe_cache.core.ports import Meter, Tier
@@ -64,7 +63,7 @@ def build(
     meter = meter or NullMeter()
     policy = Policy.default().with_overrides(settings.policy)
     deadline = Deadline(clock, settings.origin_wait, settings.origin_timeout)
-    clients = Clients(settings if shared is None else None, deadline)
+    clients = Clients(settings, deadline, stores=shared is None)
     tiers = Tiers(
         memory=MemoryTier(settings.memory_max_bytes, clock) if settings.memory_max_bytes else None,
         shared=shared_tiers(settings, clock, meter, clients, deadline) if shared is None else shared,
@@ -79,8 +78,9 @@ def build(
     )
     near, debts = Near(settings.memory_max_lag, clock), Debts()
     latencies = Latencies()
-    refresher = origin_wiring.refresher(settings, stores, clock, meter)
+    refresher = origin_wiring.refresher(settings, stores, clock, meter, clients.refresh_queue)
     heat = outbox_wiring.heat(settings, clients.redis, refresher, clock, meter)
+    gate = origin_wiring.gate(settings, stores, latencies, clock, meter, deadline=deadline)
     lookup = Lookup(
         tiers,
         near,
@@ -90,8 +90,8 @@ def build(
         early=EarlyRenewal(latencies),
         refresher=refresher,
         heat=heat,
+        rests=gate.is_resting,
     )
-    gate = origin_wiring.gate(settings, stores, latencies, clock, meter, deadline=deadline)
     reads = ReadThrough(
         lookup,
         gate.deadline,
@@ -101,7 +101,8 @@ def build(
         shared=bool(tiers.shared),
         negative_ttl=settings.negative_ttl,
     )
-    invalidator = Invalidator(tiers, debts, meter, outbox_wiring.outboxes(settings, clock, meter, clients.dynamodb))
+    outboxes = outbox_wiring.outboxes(settings, clock, meter, queue=clients.outbox_queue, dynamodb=clients.dynamodb)
+    invalidator = Invalidator(tiers, debts, meter, outboxes)
     auditor = Auditor(reads, invalidator, clock, meter, settings.audit_rate) if settings.audit_rate else None
     planner = Planner(identity, policy, events=settings.events)
     seen = outbox_wiring.seen(clock, settings.table, clients.redis, clients.dynamodb)
@@ -121,25 +122,6 @@ def build(
     )
 
 
-class Clients:
-    """The clients of the shared stores, one of each for all who use it; made on first use. None: no shared stores."""
-
-    def __init__(self, settings: Settings | None, deadline: Deadline | None = None) -> None:
-        bounded = deadline.for_step if deadline else None
-        self.redis: Callable[[], Any] | None = None
-        self.dynamodb: Callable[[], Any] | None = None
-        if settings is not None and settings.redis_url:
-            address = redis_url.parse(settings.redis_url)
-            self.redis = cache(partial(_open_redis, address, settings.redis_timeout, bounded))
-        if settings is not None and settings.table:
-            self.dynamodb = cache(partial(_connect_dynamodb, settings.dynamodb_timeout, bounded))
-
-    def warm(self) -> None:
-        """Make the DynamoDB client now, which takes a second of processor time at first and connects to nothing."""
-        if self.dynamodb is not None:
-            self.dynamodb()
-
-
 def shared_tiers(
     settings: Settings,
     clock: Clock,
@@ -150,7 +132,8 @@ def shared_tiers(
     """Make the shared tiers that the settings name, each behind its guard, nearest first."""
     clients = clients or Clients(settings)
     tiers: list[Tier] = []
-    sealer = make_sealer(settings, clock, meter) if settings.redis_url or settings.table else UNSEALED
+    has_stores = bool(settings.redis_url or settings.table)
+    sealer = make_sealer(settings, clock, meter, clients, deadline) if has_stores else UNSEALED
     if clients.redis is not None:
         from stripe_cache.tiers.redis import RedisTier
 
@@ -177,11 +160,11 @@ def cursor_store(settings: Settings) -> CursorStore:
     if settings.table:
         from stripe_cache.tiers.cursor_dynamodb import DynamoDBCursors
 
-        return DynamoDBCursors(partial(_connect_dynamodb, _CURSOR_TIMEOUT), settings.table)
+        return DynamoDBCursors(partial(connect_dynamodb, _CURSOR_TIMEOUT), settings.table)
     if settings.redis_url:
         from stripe_cache.tiers.cursor_redis import RedisCursors
 
-        return RedisCursors(partial(_connect_redis, redis_url.parse(settings.redis_url), _CURSOR_TIMEOUT))
+        return RedisCursors(partial(connect_redis, redis_url.parse(settings.redis_url), _CURSOR_TIMEOUT))
     raise SettingError(
         "neither STRIPE_CACHE_TABLE nor STRIPE_CACHE_REDIS_URL is set: a cache of memory alone cannot be reconciled "
         "from another process, and a cursor needs a place to stay"
@@ -195,11 +178,11 @@ def make_purge(settings: Settings, engine: Engine) -> Purge:
     if settings.table:
         from stripe_cache.tiers.dynamodb_purge import DynamoDBSearch
 
-        tiers.append(DynamoDBSearch(partial(_connect_dynamodb, _PAGE_SECONDS), settings.table, engine.clock, sealer))
+        tiers.append(DynamoDBSearch(partial(connect_dynamodb, _PAGE_SECONDS), settings.table, engine.clock, sealer))
     if settings.redis_url:
         from stripe_cache.tiers.redis_purge import RedisSearch
 
-        client = partial(_connect_redis, redis_url.parse(settings.redis_url), _PAGE_SECONDS)
+        client = partial(connect_redis, redis_url.parse(settings.redis_url), _PAGE_SECONDS)
         tiers.append(RedisSearch(client, engine.clock, sealer))
     if isinstance(engine.invalidator.memory, MemoryTier):
         tiers.append(MemorySearch(engine.invalidator.memory))
@@ -209,9 +192,18 @@ def make_purge(settings: Settings, engine: Engine) -> Purge:
     return Purge(engine.invalidator, tiers)
 
 
-def make_sealer(settings: Settings, clock: Clock, meter: Meter, *, sparing: bool = True) -> Sealer:
+def make_sealer(
+    settings: Settings,
+    clock: Clock,
+    meter: Meter,
+    clients: Clients | None = None,
+    deadline: Deadline | None = None,
+    *,
+    sparing: bool = True,
+) -> Sealer:
     """Make what encrypts entries, or what does not; raises SettingError when the package for it is missing."""
-    if not settings.kms_key:
+    connect = (clients or Clients(settings)).kms
+    if connect is None:
         return UNSEALED
     if importlib.util.find_spec("cryptography") is None:
         raise SettingError(
@@ -220,30 +212,11 @@ def make_sealer(settings: Settings, clock: Clock, meter: Meter, *, sparing: bool
     from stripe_cache.tiers.data_keys import DataKeys
     from stripe_cache.tiers.sealing import EnvelopeSealer
 
-    client = partial(_connect_kms, settings.dynamodb_timeout)
-    return EnvelopeSealer(DataKeys(settings.kms_key.split(","), client, clock, meter, sparing=sparing))
+    # Connecting and answering, each: botocore takes no other bound.
+    has_time = partial(deadline.leaves, 2 * settings.dynamodb_timeout) if deadline else _always
+    names = settings.kms_key.split(",")
+    return EnvelopeSealer(DataKeys(names, connect, clock, meter, sparing=sparing, has_time=has_time))
 
 
-def _connect_redis(address: redis_url.RedisAddress, timeout: float) -> Any:
-    from stripe_cache.tiers.redis_connection import connect
-
-    return connect(address, timeout)
-
-
-def _open_redis(address: redis_url.RedisAddress, timeout: float, bounded: Callable[[float], float] | None) -> Any:
-    from stripe_cache.tiers.redis_connection import open_wire
-
-    return open_wire(address, timeout, bounded)
-
-
-def _connect_kms(timeout: float) -> Any:
-    from stripe_cache.tiers.kms_connection import connect
-
-    return connect(timeout)
-
-
-def _connect_dynamodb(timeout: float, bounded: Callable[[float], float] | None = None) -> Any:
-    # Imported here: boto3 takes 120 ms, and a process whose reads all hit Redis never needs it.
-    from stripe_cache.tiers.dynamodb_connection import connect
-
-    return connect(timeout, bounded)
+def _always() -> bool:
+    return True

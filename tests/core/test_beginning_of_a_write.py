@@ -91,6 +91,33 @@ def test_a_tier_that_is_well_holds_the_write_from_its_beginning(
     assert state.holds
 
 
+@pytest.mark.parametrize("has_outbox", [True, False])
+def test_what_is_said_of_a_write_that_a_tier_misses_is_true_of_its_beginning_and_of_its_end(
+    *,
+    faulty: FaultyTier,
+    guard: GuardedTier,
+    clock: FakeClock,
+    meter: RecordingMeter,
+    caplog: pytest.LogCaptureFixture,
+    has_outbox: bool,
+) -> None:
+    place = Place()
+    outboxes = Outboxes([place], clock, meter) if has_outbox else None
+    invalidator = Invalidator(Tiers(None, (guard,)), Debts(), meter, outboxes)
+    faulty.kill()
+    caplog.set_level(logging.INFO, "stripe_cache")
+    write = Write(invalidator, N, "post", "https://api.stripe.com/v1/customers/cus_1", b"")
+    write.begin(clock.now())
+    said = [record for record in caplog.records if "a write" in record.getMessage()]
+    assert [(record.levelname, "its end is told" in record.getMessage()) for record in said] == [("INFO", True)]
+    caplog.clear()
+    write.end(json.dumps({"id": "cus_1", "object": "customer"}))
+    (last,) = [record for record in caplog.records if "a write" in record.getMessage()]
+    assert last.levelname == "WARNING"
+    assert ("and is queued" in last.getMessage(), "nor queued" in last.getMessage()) == (has_outbox, not has_outbox)
+    assert bool(place.kept) == has_outbox
+
+
 def test_an_outbox_that_keeps_a_write_waiting_is_left_alone_at_once(clock: FakeClock, meter: RecordingMeter) -> None:
     silent, well = Place(lambda: clock.advance(0.2)), Place()
     boxes, missed = Outboxes([silent, well], clock, meter), Missed(N, ("cus_1",), ("redis",))

@@ -20,7 +20,7 @@ from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers import redis_purge
 from stripe_cache.tiers.heat_redis import RedisHeat
 from stripe_cache.tiers.redis import RedisTier
-from stripe_cache.tiers.redis_connection import connect, open_wire
+from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_names import redis_names
 from stripe_cache.tiers.redis_purge import RedisSearch
 from stripe_cache.tiers.redis_url import parse
@@ -71,7 +71,7 @@ def node(port: int, bus: int, directory: Path) -> ServerProcess:
 
 def test_every_node_is_searched_to_its_end(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_purge, "_COUNT", 5)
-    tier = RedisTier(lambda: open_wire(parse(cluster), 10.0), NullMeter())
+    tier = RedisTier(lambda: connect(parse(cluster), 10.0), NullMeter())
     customers = {f"cus_{number}" for number in range(60)}
     for record in customers:
         key = Key.of("n.test", record, "v")

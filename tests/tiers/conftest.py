@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_dynamodb import FakeDynamoDB
 
 from local.process import LocalServerError
 from local.redis_cluster import RedisCluster
@@ -79,3 +80,19 @@ def serverless(authority: Authority) -> Iterator[RedisCluster]:
     """Start what comes nearest to ElastiCache Serverless: a cluster, TLS, and a user with its commands and ours."""
     with RedisCluster(tls=authority, user_rules=serverless_rules()) as made:
         yield made
+
+
+@pytest.fixture
+def fake_dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDynamoDB]:
+    """Lead boto3 to a server that refuses."""
+    with FakeDynamoDB() as server:
+        settings = {
+            "AWS_ENDPOINT_URL_DYNAMODB": server.url,
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        yield server

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from claim_contract import ClaimContract
 from fakes import key_of, stored_of
 from redis.crc import key_slot
-from tier_contract import HOUR, WRAPPERS, Bench, ByteTierContract
+from tier_contract import HOUR
+from tiers.redis_contract import RedisContract, immortal
 
 from stripe_cache.core import metrics
 from stripe_cache.core.errors import TierError
@@ -20,7 +20,7 @@ from stripe_cache.tiers.redis_wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fakes import FakeClock, RecordingMeter
+    from fakes import RecordingMeter
 
     from local.valkey import Valkey
 
@@ -33,21 +33,8 @@ def raw(valkey: Valkey) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def client(valkey: Valkey) -> Iterator[redis.Redis]:
-    """Build the client that the tier under test speaks through."""
-    made = connect(parse(valkey.url), 20.0)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tier(client: redis.Redis, meter: RecordingMeter) -> RedisTier:
-    return RedisTier(lambda: client, meter)
-
-
-def immortal(raw: redis.Redis, namespace: str) -> list[bytes]:
-    """List this test's keys that would never expire."""
-    return [key for key in raw.scan_iter(match=f"sc1:*{namespace}|*", count=1000) if raw.pttl(key) <= 0]
+def tier(valkey: Valkey, meter: RecordingMeter) -> RedisTier:
+    return RedisTier(lambda: connect(parse(valkey.url), 20.0), meter)
 
 
 def calls(raw: redis.Redis) -> dict[str, int]:
@@ -55,28 +42,8 @@ def calls(raw: redis.Redis) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
 
 
-class TestContract(ClaimContract, ByteTierContract):
-    @pytest.fixture(params=WRAPPERS)
-    def bench(
-        self,
-        *,
-        request: pytest.FixtureRequest,
-        namespace: str,
-        clock: FakeClock,
-        meter: RecordingMeter,
-        tier: RedisTier,
-        raw: redis.Redis,
-    ) -> Iterator[Bench]:
-        made = Bench(
-            tier,
-            namespace,
-            clock,
-            meter,
-            lose=lambda record: raw.delete(record_key(namespace, record)),
-            plant=lambda key, data: raw.hset(record_key(key.namespace, key.record), f"v{key.variant}", data),
-        )
-        yield made.wrapped(request.param)
-        assert immortal(raw, namespace) == []
+class TestContract(RedisContract):
+    """A single server keeps it."""
 
 
 def test_every_key_is_made_with_a_time_to_live_and_it_is_the_one_asked_for(

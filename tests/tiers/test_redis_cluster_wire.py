@@ -11,7 +11,7 @@ from fakes import eventually, key_of, stored_of
 from stripe_cache.core.errors import ConfigurationError, TierError
 from stripe_cache.core.ports import NO_HOLD, NullMeter, Slot
 from stripe_cache.tiers.redis import RedisTier, record_key
-from stripe_cache.tiers.redis_connection import open_wire
+from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _whole(cluster: RedisCluster) -> Iterator[None]:
 
 @pytest.fixture
 def tier(cluster: RedisCluster) -> RedisTier:
-    return RedisTier(lambda: open_wire(parse(cluster.url), TIMEOUT), NullMeter())
+    return RedisTier(lambda: connect(parse(cluster.url), TIMEOUT), NullMeter())
 
 
 def on(cluster: RedisCluster, node: Node, namespace: str) -> list[str]:
@@ -141,10 +141,10 @@ def test_a_cluster_that_lacks_a_slot_says_so_and_serves_the_others(
 
 
 def test_a_url_of_the_wrong_kind_is_named_with_the_remedy(cluster: RedisCluster, valkey: Valkey) -> None:
-    plain = RedisTier(lambda: open_wire(parse(cluster.url.replace("+cluster", "")), TIMEOUT), NullMeter())
+    plain = RedisTier(lambda: connect(parse(cluster.url.replace("+cluster", "")), TIMEOUT), NullMeter())
     with pytest.raises(ConfigurationError, match=r"use redis\+cluster://"):
         plain.read("n", [Slot(record) for record in RECORDS])
     url = valkey.url.replace("redis://", "redis+cluster://")
-    clustered = RedisTier(lambda: open_wire(parse(url), TIMEOUT), NullMeter())
+    clustered = RedisTier(lambda: connect(parse(url), TIMEOUT), NullMeter())
     with pytest.raises(ConfigurationError, match="no cluster; use redis://"):
         clustered.read("n", [Slot("cus_1")])

@@ -13,7 +13,7 @@ from stripe_cache.core.ports import NullMeter, Reading, Slot
 from stripe_cache.tiers import redis_bounded
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.redis import RedisTier
-from stripe_cache.tiers.redis_connection import LONGEST_LIFE, open_wire
+from stripe_cache.tiers.redis_connection import LONGEST_LIFE, connect
 from stripe_cache.tiers.redis_iam import IamCredentials
 from stripe_cache.tiers.redis_url import parse
 
@@ -79,7 +79,7 @@ def meter() -> RecordingMeter:
 def guard(tls_redis: TlsRedis, clock: FakeClock, meter: RecordingMeter) -> GuardedTier:
     options = f"ca_certs={quote(str(tls_redis.authority.certificate))}&iam_user=app&cache_name=c&region=eu-west-1"
     url = f"rediss://127.0.0.1:{tls_redis.port}?{options}"
-    return GuardedTier(RedisTier(lambda: open_wire(parse(url), 5.0), NullMeter()), 60.0, clock, meter)
+    return GuardedTier(RedisTier(lambda: connect(parse(url), 5.0), NullMeter()), 60.0, clock, meter)
 
 
 def connected(admin: redis.Redis) -> int:

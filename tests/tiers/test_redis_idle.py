@@ -19,7 +19,7 @@ from stripe_cache.core.ports import NO_HOLD, NullMeter, Reading, Slot
 from stripe_cache.tiers import redis_bounded
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.redis import RedisTier
-from stripe_cache.tiers.redis_connection import open_wire
+from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class SilentProxy:
 
 def guard_of(url: str, timeout: float = 5.0) -> tuple[GuardedTier, RecordingMeter]:
     meter = RecordingMeter()
-    tier = RedisTier(lambda: open_wire(parse(url), timeout), NullMeter())
+    tier = RedisTier(lambda: connect(parse(url), timeout), NullMeter())
     return GuardedTier(tier, 60.0, FakeClock(), meter), meter
 
 
@@ -206,7 +206,7 @@ def test_a_cluster_thawed_on_all_its_connections_answers_without_an_error(
 
 
 def test_a_pool_shared_with_others_is_never_exhausted_by_idle_connections(server: Valkey) -> None:
-    wire: Any = open_wire(parse(server.url), 5.0)
+    wire: Any = connect(parse(server.url), 5.0)
     tier = RedisTier(lambda: wire, NullMeter())
     threads = [Thread(target=tier.read, args=(N, SLOTS)) for _ in range(50)]
     for thread in threads:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from claim_contract import ClaimContract
 from fakes import stored_of
-from tier_contract import HOUR, WRAPPERS, Bench, ByteTierContract
+from tier_contract import HOUR
+from tiers.redis_contract import RedisContract
 
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.key import Key
@@ -19,8 +19,8 @@ from stripe_cache.core.rate_limits import Bucket
 from stripe_cache.core.sealing import UNSEALED
 from stripe_cache.tiers.cursor_redis import RedisCursors
 from stripe_cache.tiers.rate_limit_redis import RedisBuckets
-from stripe_cache.tiers.redis import RedisTier, record_key
-from stripe_cache.tiers.redis_connection import connect, open_wire
+from stripe_cache.tiers.redis import RedisTier
+from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_purge import RedisSearch
 from stripe_cache.tiers.redis_url import parse
 from stripe_cache.tiers.refresh_locks import RedisLock
@@ -28,7 +28,7 @@ from stripe_cache.tiers.refresh_locks import RedisLock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fakes import FakeClock, RecordingMeter
+    from fakes import RecordingMeter
 
     from local.redis_cluster import RedisCluster
     from local.redis_tls import Authority
@@ -40,11 +40,11 @@ READS = {"get", "hget", "hmget", "hgetall", "hkeys", "exists", "ttl", "eval", "e
 
 @pytest.fixture(scope="module")
 def wire(serverless: RedisCluster) -> Wire | ClusterWire:
-    return open_wire(parse(serverless.url), 20.0)
+    return connect(parse(serverless.url), 20.0)
 
 
 @pytest.fixture(scope="module")
-def operator(serverless: RedisCluster, authority: Authority) -> Iterator[redis.RedisCluster]:
+def raw(serverless: RedisCluster, authority: Authority) -> Iterator[redis.RedisCluster]:
     """Connect as the user who may do everything."""
     client = redis.RedisCluster(
         host="127.0.0.1", port=serverless.nodes[0].port, ssl=True, ssl_ca_certs=str(authority.certificate), protocol=2
@@ -58,29 +58,8 @@ def tier(wire: Wire | ClusterWire, meter: RecordingMeter) -> RedisTier:
     return RedisTier(lambda: wire, meter)
 
 
-class TestContract(ClaimContract, ByteTierContract):
-    @pytest.fixture(params=WRAPPERS)
-    def bench(
-        self,
-        *,
-        request: pytest.FixtureRequest,
-        namespace: str,
-        clock: FakeClock,
-        meter: RecordingMeter,
-        tier: RedisTier,
-        operator: redis.RedisCluster,
-    ) -> Iterator[Bench]:
-        made = Bench(
-            tier,
-            namespace,
-            clock,
-            meter,
-            lose=lambda record: operator.delete(record_key(namespace, record)),
-            plant=lambda key, data: operator.hset(record_key(key.namespace, key.record), f"v{key.variant}", data),
-        )
-        yield made.wrapped(request.param)
-        keys = list(operator.scan_iter(match=f"sc1:*{namespace}|*", count=1000))
-        assert [key for key in keys if operator.pttl(key) <= 0] == []
+class TestContract(RedisContract):
+    """So does what comes nearest to ElastiCache Serverless."""
 
 
 def test_the_user_may_do_nothing_that_serverless_lacks_and_nothing_with_others_keys(wire: Wire | ClusterWire) -> None:

@@ -19,7 +19,7 @@ from stripe_cache.core.errors import ConfigurationError, TierError
 from stripe_cache.core.ports import NullMeter, Reading, Slot
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.redis import RedisTier
-from stripe_cache.tiers.redis_connection import connect, open_wire
+from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ TIMEOUT = 0.5
 
 
 def tier_of(url: str, timeout: float = TIMEOUT) -> RedisTier:
-    return RedisTier(lambda: open_wire(parse(url), timeout), NullMeter())
+    return RedisTier(lambda: connect(parse(url), timeout), NullMeter())
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def stranger(tls_binary: Path) -> Iterator[Authority]:
 def test_a_server_that_proves_its_name_is_used(tls_redis: TlsRedis, namespace: str) -> None:
     states, _ = tier_of(tls_redis.url).touch(namespace, ["cus_1"], "t1", 60)
     assert [state.generation for state in states] == ["t1"]
-    assert connect(parse(tls_redis.url), TIMEOUT).ping()
+    assert connect(parse(tls_redis.url), TIMEOUT).execute_command("PING")
 
 
 @pytest.mark.parametrize("cluster", ["", "+cluster"])

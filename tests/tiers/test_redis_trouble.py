@@ -17,7 +17,7 @@ from stripe_cache.core.errors import ConfigurationError, TierError, TierFullErro
 from stripe_cache.core.ports import NO_HOLD, HoldChange, NullMeter, Reading, Slot
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.redis import RedisTier
-from stripe_cache.tiers.redis_connection import open_wire
+from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MISS = [Reading(None, None)]
 
 
 def tier_of(url: str, timeout: float = TIMEOUT) -> RedisTier:
-    return RedisTier(lambda: open_wire(parse(url), timeout), NullMeter())
+    return RedisTier(lambda: connect(parse(url), timeout), NullMeter())
 
 
 @pytest.fixture

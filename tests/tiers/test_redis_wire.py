@@ -30,9 +30,8 @@ import os, sys
 sys.path[:0] = sys.argv[2:]
 from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
-from stripe_cache.tiers.redis_wire import Wire
 
-wire = Wire(connect(parse(sys.argv[1]), 5.0).connection_pool)
+wire = connect(parse(sys.argv[1]), 5.0)
 parents = wire.execute_command("CLIENT", "ID")
 child = os.fork()
 if child == 0:
@@ -54,15 +53,10 @@ def valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def pool(valkey: Valkey) -> Iterator[redis.ConnectionPool]:
-    client = connect(parse(valkey.url), 0.3)
-    yield client.connection_pool
-    client.connection_pool.disconnect()
-
-
-@pytest.fixture
-def wire(pool: redis.ConnectionPool) -> Wire:
-    return Wire(pool)
+def wire(valkey: Valkey) -> Wire:
+    made = connect(parse(valkey.url), 0.3)
+    assert isinstance(made, Wire)
+    return made
 
 
 @pytest.fixture
@@ -145,8 +139,7 @@ def test_a_failed_exchange_gives_its_connection_back_to_the_pool(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_connection, "MAX_CONNECTIONS", 1)
-    client = connect(parse(valkey.url), 0.05)
-    wire = Wire(client.connection_pool)
+    wire = connect(parse(valkey.url), 0.05)
     for _ in range(3):
         assert wire.execute_command("ECHO", "a") == b"a"
         valkey.freeze()
@@ -154,7 +147,6 @@ def test_a_failed_exchange_gives_its_connection_back_to_the_pool(
             wire.execute_command("ECHO", "b")
         valkey.thaw()
     assert wire.execute_command("ECHO", "c") == b"c"
-    client.connection_pool.disconnect()
 
 
 def test_a_server_that_is_gone_raises_and_one_that_is_back_answers(valkey: Valkey, wire: Wire) -> None:

@@ -7,12 +7,12 @@ kept where processes share it; each also counts in the metric OriginReads, which
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
-from stripe_cache.core.errors import TierError
+from stripe_cache.core.breaker import Breaker
+from stripe_cache.core.errors import StripeCacheError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,10 +29,12 @@ BATCH_SECONDS = 60.0
 """Reads are told to the store this many at a time, or this long after the last time, whichever comes first."""
 _DAY = 86400
 _MOST = 10_000
+_MOST_TOLD = 2 * BATCH_READS
+"""Namespaces and days told at once, one write each, while a reader waits; what an outage left behind takes turns."""
 
 
 class ReadStore(Protocol):
-    """Where reads are counted per day, days since the epoch. Each method may raise TierError."""
+    """Where reads are counted per day, days since the epoch. Each method may raise TierError or ConfigurationError."""
 
     def add(self, namespace: str, day: int, reads: int) -> None:
         """Add to a day."""
@@ -70,7 +72,9 @@ class Allocation:
         self.batched = batched
         self._lock = Lock()
         self._pending: dict[tuple[str, int], int] = {}
+        self._since = 0
         self._told_at = clock.monotonic()
+        self._breaker = Breaker(clock)
 
     def tally(self, namespace: str) -> None:
         """Count one read; now and then this tells the store, in one round trip."""
@@ -83,10 +87,11 @@ class Allocation:
                 # Nobody to tell for weeks: the oldest days of the first namespaces go.
                 self._pending.pop(next(iter(self._pending)))
             now = self._clock.monotonic()
-            due = sum(self._pending.values()) >= BATCH_READS or now - self._told_at >= BATCH_SECONDS
+            self._since += 1
+            due = self._since >= BATCH_READS or now - self._told_at >= BATCH_SECONDS
             if self._store is None or not due:
                 return
-            told, self._pending, self._told_at = self._pending, {}, now
+            told, self._pending, self._told_at, self._since = self._pending, {}, now, 0
         self._tell(self._store, told)
 
     def report(self, namespaces: Sequence[str], transactions: int | None, extra: int = 0) -> ReadAllocation:
@@ -100,7 +105,7 @@ class Allocation:
                 try:
                     for day, reads in self._store.by_day(namespace, days).items():
                         totals[day] = totals.get(day, 0) + reads
-                except TierError as error:
+                except StripeCacheError as error:
                     log.warning("the shared count of reads cannot be had: %s", error)
                     complete = False
             for (other, day), reads in list(self._pending.items()):
@@ -110,10 +115,15 @@ class Allocation:
         return ReadAllocation(sum(totals.values()), allowance, dict(sorted(totals.items())), complete)
 
     def _tell(self, store: ReadStore, told: dict[tuple[str, int], int]) -> None:
-        for (namespace, day), reads in list(told.items()):
-            with suppress(TierError):
-                store.add(namespace, day, reads)
-                del told[namespace, day]
+        if self._breaker.admits():
+            try:
+                for (namespace, day), reads in list(told.items())[:_MOST_TOLD]:
+                    store.add(namespace, day, reads)
+                    del told[namespace, day]
+                self._breaker.succeeded()
+            except StripeCacheError:
+                # Not one after the other: a reader waits, and each may take as long as this one did.
+                self._breaker.failed(was_slow=True)
         with self._lock:
             # What could not be told is told with the next batch, a minute from now.
             for slot, reads in told.items():

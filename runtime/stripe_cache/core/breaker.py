@@ -61,8 +61,11 @@ class Breaker:
             with self._lock:
                 self._failures, self._pause, self._open_until, self._probing = 0, 0.0, None, False
 
-    def failed(self, *, was_slow: bool) -> bool:
-        """Count a failure; return whether this one opened it (a failed probe opens it again for twice as long)."""
+    def failed(self, *, was_slow: bool, is_brief: bool = False) -> bool:
+        """Count a failure; return whether this one opened it.
+
+        A failed probe opens it again for twice as long, unless the trouble is known to be brief.
+        """
         with self._lock:
             self._failures += 1
             if self._failures < self._threshold and not was_slow:
@@ -72,6 +75,6 @@ class Breaker:
                 # Calls that were under way when it opened fail one after the other: the same failure, not a new one.
                 return False
             self._probing = False
-            self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
+            self._pause = FIRST_PAUSE if is_brief else min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
             self._open_until = self._clock.monotonic() + self._pause
             return not was_open

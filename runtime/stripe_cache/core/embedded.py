@@ -31,6 +31,8 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
     record of its own, and the url, which carries no filter, would void it with everybody's members. Raises
     NotEmbeddableError.
     """
+    if not isinstance(body, dict | list):
+        raise NotEmbeddableError(f"the answer is a {type(body).__name__}, and no object of Stripe's")
     found = set(always)
     depends = effects().depends
     remaining = [body]

@@ -12,6 +12,8 @@ StripeCacheError
 ├── TierError                 a tier could not do its work; the guard turns it into a miss
 │   ├── CorruptEntryError     stored bytes are not an entry of ours
 │   ├── TierFullError         no room for more; what is there is served all the same
+│   ├── TierPartError         a part of the tier is away, as was known; the rest of it answers
+│   ├── TierThrottledError    more is asked than it was given capacity for, this second
 │   └── KeyUnavailableError   no data key to seal or open an entry with, for now
 ├── RateLimitedError          Stripe's limits leave no room for this call within its patience
 ├── OriginUnavailableError    Stripe has failed repeatedly and is being left alone for a moment
@@ -108,6 +110,14 @@ class OriginUnavailableError(StripeCacheError):
         super().__init__(f"not sent: {host} has failed repeatedly, lastly with {last_failure}; it is tried again soon")
         self.host = host
         self.last_failure = last_failure
+
+
+class TierPartError(TierError):
+    """A part of the tier is known to be away and another part has answered since: nobody need leave all of it alone."""
+
+
+class TierThrottledError(TierError):
+    """The tier lives, and refuses what is more than its capacity; that is counted by the second."""
 
 
 class KeyUnavailableError(TierError):

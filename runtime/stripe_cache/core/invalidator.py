@@ -138,5 +138,5 @@ class Invalidator:
 
 def _check_not_left_alone(tier: Tier) -> None:
     # Only a guard knows. Also when a probe is due: the end of the write is one, and waits for nothing but the tier.
-    if getattr(tier, "is_open", False):
+    if getattr(tier, "is_open", False) or getattr(tier, "is_partly_away", False):
         raise TierError(f"{tier.name}: left alone after failures")

@@ -17,7 +17,7 @@ from stripe_cache.core.near import Near, Witness
 from stripe_cache.core.ports import NullMeter, StoreOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.debts import Debts
@@ -61,6 +61,10 @@ class Miss:
     """Where a stale entry was seen."""
     fwd: str = "uri-miss"
     answer: Answer | None = None
+    in_vain: bool = False
+    """Whether a call of the origin would be turned away as long as there is a stale entry."""
+    spare: tuple[Tier, Entry] | None = None
+    """The youngest stale entry of a shared tier; noted only where a call would be in vain."""
 
     def saw_stale(self, tier: Tier) -> None:
         """Remember a tier that has an entry past its end, or so near it that it is to be renewed."""
@@ -83,7 +87,10 @@ class Lookup:
         early: EarlyRenewal | None = None,
         refresher: Refresher | None = None,
         heat: Heat | None = None,
+        rests: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`rests` tells of a URL whether a read of it that has a stale entry would be turned away (`origin.py`)."""
+        self._rests = rests
         self._early = early
         self._refresher = refresher
         self._heat = heat
@@ -97,14 +104,14 @@ class Lookup:
         """Return an answer or a miss for each plan; never raises for a tier's sake."""
         now = self._clock.now()
         fwd = "request" if directives.no_cache else "uri-miss"
-        misses = missing = [Miss(plan, fwd=fwd) for plan in plans]
+        misses = missing = [Miss(plan, fwd=fwd, in_vain=self._is_in_vain(plan, directives)) for plan in plans]
         if self._tiers.memory is not None:
             missing = self._visit_memory(self._tiers.memory, missing, directives, now)
         for tier in self._debts.trusted(self._tiers.shared) if missing else ():
             if missing:
                 missing = self._visit(tier, missing, directives, now)
         for miss in missing:
-            miss.answer = self._while_revalidating(miss, directives)
+            miss.answer = self._instead(miss, now) or self._while_revalidating(miss, directives)
         return [miss.answer or miss for miss in misses]
 
     def uncounted(self) -> Lookup:
@@ -184,7 +191,8 @@ class Lookup:
                 left.append(miss)
             elif found and (miss.leases or miss.memory_lease) and not miss.answer.status.stale:
                 self._fill_above(miss, found.stored.entry, _witness(tier, miss, found, seen), now)
-        self._take_leases(tier, namespace, left, now)
+        # Who has a spare will not fill anything, and need not ask the tier for leave.
+        self._take_leases(tier, namespace, [miss for miss in left if not miss.spare], now)
         self._meter.count(metrics.MISS, len(left), tier=tier.name)
         return left
 
@@ -202,7 +210,11 @@ class Lookup:
         if freshness is Freshness.FRESH:
             if entry.age(now) > directives.max_age:
                 miss.fwd = "request"
-            elif entry.fresh_until - now > EARLY_WINDOW or not self._renews_early(miss.plan, entry, directives, now):
+            elif (
+                entry.fresh_until - now > EARLY_WINDOW
+                or miss.in_vain
+                or not self._renews_early(miss.plan, entry, directives, now)
+            ):
                 return self._hit(tier, miss.plan, entry, now, "")
             else:
                 miss.saw_stale(tier)
@@ -210,7 +222,21 @@ class Lookup:
             if now - entry.fresh_until <= directives.max_stale and directives.max_stale:
                 return self._hit(tier, miss.plan, entry, now, "; max-stale")
             miss.saw_stale(tier)
+            younger = miss.spare is None or entry.fresh_until > miss.spare[1].fresh_until
+            if miss.in_vain and younger and tier is not self._tiers.memory:
+                miss.spare = tier, entry
         return None
+
+    def _is_in_vain(self, plan: Plan, directives: Directives) -> bool:
+        return not (directives.critical or directives.only_if_cached) and self._rests(plan.target.url)
+
+    def _instead(self, miss: Miss, now: float) -> Answer | None:
+        """Answer with the stale entry that this walk has read, where asking for a better one would be in vain.
+
+        It stood when it was read, after this reader began: whatever was invalidated before that was not there any more.
+        Unlike `stale_answer`, nothing has taken time since. Memory's own copy may lag, and is looked at again there.
+        """
+        return self._hit(miss.spare[0], miss.plan, miss.spare[1], now, "; stale-if-error") if miss.spare else None
 
     def _while_revalidating(self, miss: Miss, directives: Directives) -> Answer | None:
         """Answer with the stale entry while a refresh is on its way: no tier has a fresh one, as is known by now."""

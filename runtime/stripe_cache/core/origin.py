@@ -152,6 +152,10 @@ class OriginGate:
         """Whether calls to this host are being turned away."""
         return host in self._breakers and self._breakers[host].is_open
 
+    def is_resting(self, url: str) -> bool:
+        """Whether a read of this URL that has a stale entry would be turned away right now."""
+        return any(breaker.is_resting and url.startswith(f"{host}/") for host, breaker in list(self._breakers.items()))
+
     def breaker(self, host: str) -> Breaker:
         """Return the host's breaker."""
         found = self._breakers.get(host)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from stripe_cache.core import metrics
 from stripe_cache.core.breaker import Breaker
-from stripe_cache.core.errors import TierError
+from stripe_cache.core.errors import StripeCacheError
 
 if TYPE_CHECKING:
     from stripe_cache.core.clock import Clock
@@ -30,7 +30,7 @@ _KEPT = 4096
 
 
 class RefreshLock(Protocol):
-    """Lets one process of all ask. May raise TierError."""
+    """Lets one process of all ask. May raise TierError or ConfigurationError."""
 
     def acquire(self, namespace: str, variant: str, seconds: float) -> bool:
         """Take the lock for so long, without waiting; False if somebody has it."""
@@ -54,6 +54,7 @@ class Refresher:
         self._clock = clock
         self._meter = meter
         self._breaker = Breaker(clock)
+        self._shared_breaker = Breaker(clock)
         self._lock = Lock()
         self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
 
@@ -79,7 +80,7 @@ class Refresher:
                 self._queue.send(message, delay)
                 self._meter.count(metrics.REFRESH_QUEUED, object_type=object_type)
             self._breaker.succeeded()
-        except TierError as error:
+        except StripeCacheError as error:
             self._breaker.failed(was_slow=True)
             log.warning("a refresh could not be asked for: %s", error)
             with self._lock:
@@ -88,13 +89,17 @@ class Refresher:
         return True
 
     def _acquired(self, namespace: str, variant: str) -> bool:
-        if self._shared is None:
+        # Without the lock every process may ask once: too many refreshes are better than none, and better than
+        # readers of many stale entries that wait for a dead tier in turn.
+        if self._shared is None or not self._shared_breaker.admits():
             return True
         try:
-            return self._shared.acquire(namespace, variant, LOCK_SECONDS)
-        except TierError:
-            # Without the lock every process may ask once: too many refreshes are better than none.
+            acquired = self._shared.acquire(namespace, variant, LOCK_SECONDS)
+        except StripeCacheError:
+            self._shared_breaker.failed(was_slow=True)
             return True
+        self._shared_breaker.succeeded()
+        return acquired
 
 
 def message_of(plan: Plan) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from stripe_cache.core.breaker import Breaker
-from stripe_cache.core.errors import TierError
+from stripe_cache.core.errors import StripeCacheError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ SEEN_TTL = 6 * 3600
 
 
 class SeenStore(Protocol):
-    """Where marks are kept. Thread-safe; may raise TierError."""
+    """Where marks are kept. Thread-safe; may raise TierError or ConfigurationError."""
 
     def known(self, namespace: str, events: Sequence[str]) -> set[str]:
         """Return those of the events that are marked."""
@@ -48,7 +48,7 @@ class Seen:
             return set()
         try:
             found = [self._store.known(namespace, asked) for namespace in namespaces]
-        except TierError:
+        except StripeCacheError:
             self._breaker.failed(was_slow=True)
             return set()
         self._breaker.succeeded()
@@ -62,7 +62,7 @@ class Seen:
         try:
             for namespace in namespaces:
                 self._store.mark(namespace, done)
-        except TierError:
+        except StripeCacheError:
             self._breaker.failed(was_slow=True)
         else:
             self._breaker.succeeded()

@@ -37,7 +37,7 @@ def entry_of(plan: Plan, response: Response, asked_at: float) -> Entry | None:
         return None
     try:
         embeds = embedded_records(json.loads(response.body), plan.key.record, plan.broad)
-    except (ValueError, AttributeError, RecursionError, NotEmbeddableError):
+    except (ValueError, RecursionError, NotEmbeddableError):
         return None
     lifetimes = plan.lifetimes
     return Entry(

@@ -91,8 +91,13 @@ class Write:
         except InvalidationError as error:
             # The tiers that missed it are not read by this process until they have been told (debts.py). Other
             # processes may see the old value until the outbox is replayed; without one, until Stripe's event is.
-            what = "is queued" if error.queued else "is lost to them"
-            log.warning("a write could not be told to every tier, and %s: %s", what, ", ".join(error.failed))
+            missed = ", ".join(error.failed)
+            if change.add:
+                log.info("a write begins that %s could not be told of; its end is told, or queued", missed)
+            elif error.queued:
+                log.warning("a write could not be told to %s, and is queued for it", missed)
+            else:
+                log.warning("a write could not be told to %s, nor queued: the old value may be read there", missed)
 
     def _postpone(self, records: Sequence[str]) -> None:
         """Leave to an outbox what a monstrous answer names: a write must not wait for thousands of voids."""

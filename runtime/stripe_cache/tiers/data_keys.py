@@ -62,7 +62,8 @@ class DataKeys:
     """Asks KMS and remembers. Thread-safe: one thread at a time asks, the others wait for its answer.
 
     `kms_keys` are ids or ARNs: the first wraps new data keys, all unwrap. `connect` makes the KMS client on first use;
-    it carries its own deadline. With `sparing` False every key is asked for, however many there are.
+    it carries its own deadline. With `sparing` False every key is asked for, however many there are. While `has_time`
+    says no, none is.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class DataKeys:
         meter: Meter,
         *,
         sparing: bool = True,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> None:
         self._kms_keys = tuple(kms_keys)
         self._connect = connect
@@ -80,10 +82,12 @@ class DataKeys:
         self._clock = clock
         self._meter = meter
         self._sparing = sparing
+        self._has_time = has_time
         self._lock = threading.RLock()
         self._known: OrderedDict[tuple[str, int, bytes], DataKey | None] = OrderedDict()
         self._sealing: dict[str, DataKey] = {}
         self._pauses: dict[tuple[str, str], float] = {}
+        self._away_until = clock.monotonic()
         self._tokens, self._counted_at = float(_BURST), clock.monotonic()
         self._waits = threading.local()
 
@@ -178,8 +182,10 @@ class DataKeys:
         from botocore.exceptions import BotoCoreError, ClientError
 
         began, asked = self._clock.monotonic(), (operation, arguments["KeyId"])
-        if began < self._pauses.get(asked, began) or not self._may_ask(began):
+        if began < max(self._away_until, self._pauses.get(asked, began)) or not self._may_ask(began):
             raise self._unavailable("KMS is left alone for the moment")
+        if not self._has_time():
+            raise self._unavailable("KMS is not asked, the invocation is about to end")
         try:
             self._client = self._client or self._connect()
             return getattr(self._client, operation)(**arguments)
@@ -191,7 +197,8 @@ class DataKeys:
             # Only the code: KMS's message may name principals and keys.
             raise self._unavailable(f"KMS answered {code}") from None
         except BotoCoreError as error:
-            self._pauses[asked] = self._clock.monotonic() + _PAUSE
+            # Whatever else it would be asked, with whichever key, would be waited for as long.
+            self._away_until = self._clock.monotonic() + _PAUSE
             raise self._unavailable(f"KMS cannot be reached: {type(error).__name__}") from None
         finally:
             self._waits.seconds = self.waited() + self._clock.monotonic() - began

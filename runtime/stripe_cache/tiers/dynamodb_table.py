@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stripe_cache.core.errors import ConfigurationError, SettingError, TableError, TierError
+from stripe_cache.core.errors import ConfigurationError, SettingError, TableError, TierError, TierThrottledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +30,9 @@ _DENIED = frozenset(
 )
 
 
+_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"})
+
+
 class DamagedItemError(TierError):
     """An attribute of an item is of a type that this package never writes: somebody else did."""
 
@@ -48,7 +51,8 @@ class Table:
     | no such table, other keys | TableError | said once an outage, with the remedy |
     | no credentials, access denied, bad signature (or a clock far off) | SettingError | the same |
     | credentials expired | TierError | boto3 finds new ones by itself; until then misses |
-    | throttled, over the limit, keys left unprocessed, 5xx | TierError | no waiting; the breaker decides |
+    | throttled, over the limit, keys left unprocessed | TierThrottledError | no waiting; left alone a second at most |
+    | 5xx | TierError | no waiting; the breaker decides |
     | no answer in time, a broken connection | TierError | the same |
     | an attribute of another type | DamagedItemError | the item is reset, see dynamodb_items.py |
     | item too large | ItemTooLargeError | the other variants make room |
@@ -84,7 +88,7 @@ class Table:
                 answer = self._client().batch_get_item(RequestItems=request)
             if answer.get("UnprocessedKeys"):
                 # An unread generation must not pass for an absent one, and waiting is not a cache's business.
-                raise TierError("dynamodb: the table is throttled: BatchGetItem left keys unprocessed")
+                raise TierThrottledError("dynamodb: the table is throttled: BatchGetItem left keys unprocessed")
             found |= {item["pk"]["S"]: item for item in answer["Responses"].get(self._name, [])}
         return found
 
@@ -157,4 +161,4 @@ class Table:
             return DamagedItemError(f"dynamodb: {text}")
         if code == "ValidationException" and "size" in text.lower():
             return ItemTooLargeError(f"dynamodb: {text}")
-        return TierError(f"dynamodb: {code}: {text}")
+        return (TierThrottledError if code in _THROTTLED else TierError)(f"dynamodb: {code}: {text}")

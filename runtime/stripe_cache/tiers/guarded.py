@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from stripe_cache.core.breaker import Breaker
-from stripe_cache.core.errors import ConfigurationError, TierError, TierFullError
+from stripe_cache.core.errors import ConfigurationError, TierError, TierFullError, TierPartError, TierThrottledError
 from stripe_cache.core.metrics import TIER_ERROR, TIER_OPEN
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
 from stripe_cache.core.sealing import UNSEALED
@@ -69,6 +69,18 @@ class GuardedTier:
     def is_resting(self) -> bool:
         """Whether the tier is being left alone and no probe of it is due yet."""
         return self._breaker.is_resting
+
+    @property
+    def is_partly_away(self) -> bool:
+        """Whether parts of the tier are away, or due to be asked again."""
+        cluster = getattr(self._tier, "cluster", None)
+        return cluster is not None and cluster.is_partly_away
+
+    @property
+    def is_partly_resting(self) -> bool:
+        """Whether parts of the tier are away and not due to be asked."""
+        cluster = getattr(self._tier, "cluster", None)
+        return cluster is not None and cluster.is_partly_resting
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         """Read, or find nothing."""
@@ -137,16 +149,17 @@ class GuardedTier:
 
     def _failed(self, error: Exception, began: float) -> None:
         self._meter.count(TIER_ERROR, tier=self.name)
-        if isinstance(error, TierFullError):
+        if isinstance(error, TierFullError | TierPartError):
             self._well()
             return
         # A wrong table or URL will not mend itself: say it once an outage, as an error, and not at every call.
         if isinstance(error, ConfigurationError) and not self._complained:
             self._complained = True
             log.error("the %s tier is out of use: %s", self.name, error)
-        self._open(was_slow=self._clock.monotonic() - began > self._deadline * _WAITED)
+        was_slow = self._clock.monotonic() - began > self._deadline * _WAITED
+        self._open(was_slow=was_slow, is_brief=isinstance(error, TierThrottledError))
 
-    def _open(self, *, was_slow: bool) -> None:
-        if self._breaker.failed(was_slow=was_slow):
+    def _open(self, *, was_slow: bool, is_brief: bool = False) -> None:
+        if self._breaker.failed(was_slow=was_slow, is_brief=is_brief):
             self._meter.count(TIER_OPEN, tier=self.name)
             log.warning("the %s tier is left alone for a while", self.name)

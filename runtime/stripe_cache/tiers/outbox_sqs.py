@@ -21,14 +21,13 @@ _RECORDS_PER_MESSAGE = 400
 
 
 class SqsOutbox:
-    """Sends messages. Thread-safe: botocore clients are. `connect` makes the client on first use."""
+    """Sends messages. Thread-safe: botocore clients are. `connect` returns the client, made on first use."""
 
     tier = ""
 
-    def __init__(self, url: str, connect: Callable[[], Any] | None = None) -> None:
+    def __init__(self, url: str, connect: Callable[[], Any]) -> None:
         self._url = url
-        self._connect = connect or _connect
-        self._connected: Any = None
+        self._connect = connect
 
     def put(self, missed: Missed) -> None:
         """Send it, in several messages if it names many records; raises TierError."""
@@ -37,17 +36,8 @@ class SqsOutbox:
         steps = range(0, max(1, len(missed.records)), _RECORDS_PER_MESSAGE)
         parts = [replace(missed, records=missed.records[start : start + _RECORDS_PER_MESSAGE]) for start in steps]
         try:
-            if self._connected is None:
-                self._connected = self._connect()
+            client = self._connect()
             for part in parts:
-                self._connected.send_message(QueueUrl=self._url, MessageBody=json.dumps(part.message()))
+                client.send_message(QueueUrl=self._url, MessageBody=json.dumps(part.message()))
         except (ClientError, BotoCoreError) as error:
             raise TierError(f"sqs: {type(error).__name__}: {error}") from error
-
-
-def _connect() -> Any:
-    import boto3
-    from botocore.config import Config
-
-    config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 1})
-    return boto3.session.Session().client("sqs", config=config)

@@ -22,8 +22,7 @@ from stripe_cache.core.metrics import CORRUPT_ENTRY
 from stripe_cache.core.ports import LONGEST_CLAIM, Claim, Reading, StoreOutcome
 from stripe_cache.core.protocol import new_token
 from stripe_cache.core.sealing import UNSEALED
-from stripe_cache.tiers import codec, redis_errors, redis_replies
-from stripe_cache.tiers.redis_bounded import Bounded
+from stripe_cache.tiers import codec, redis_errors, redis_replies, redis_scripts
 from stripe_cache.tiers.redis_cluster_wire import ClusterWire
 from stripe_cache.tiers.redis_scripts import CLAIM, COUNT, HOLD_LIMITS, RELEASE, SETTLE, STORE, TOUCH, VOID, Script
 from stripe_cache.tiers.redis_wire import IdleConnectionError, Wire
@@ -64,6 +63,11 @@ class RedisTier:
         self._sealer = sealer
         self._connected: Any = None
         self._meter = meter
+
+    @property
+    def cluster(self) -> ClusterWire | None:
+        """The nodes, if it is known by now that there are several."""
+        return self._connected if isinstance(self._connected, ClusterWire) else None
 
     def read(self, namespace: str, slots: Sequence[Slot]) -> list[Reading]:
         """Read with one HMGET per slot, all in one round trip."""
@@ -238,7 +242,9 @@ class RedisTier:
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
         if unknown:
             for index, reply in zip(
-                unknown, self._client().exchange([_in_full(commands[index]) for index in unknown]), strict=True
+                unknown,
+                self._client().exchange([redis_scripts.in_full(commands[index]) for index in unknown]),
+                strict=True,
             ):
                 replies[index] = reply
         return [_raised(reply) for reply in replies]
@@ -246,15 +252,15 @@ class RedisTier:
     def _client(self) -> Any:
         # Two threads may both make one; either serves.
         if self._connected is None:
-            client: Any = self._connect()
-            ours = type(client) is redis.Redis and issubclass(client.connection_pool.connection_class, Bounded)
-            self._connected = Wire(client.connection_pool) if ours else client
+            self._connected = self._connect()
         return self._connected
 
     def _send_batch(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        lines = [_by_digest(command) for command in commands]
+        lines = [redis_scripts.by_digest(command) for command in commands]
         client = self._client()
-        if isinstance(client, (Wire, ClusterWire)):
+        if isinstance(client, ClusterWire):
+            return client.exchange(lines, insist=any(map(redis_scripts.insists, commands)))
+        if isinstance(client, Wire):
             return client.exchange(lines)
         pipeline = client.pipeline(transaction=False)
         for line in lines:
@@ -264,9 +270,9 @@ class RedisTier:
 
     def _send_one(self, command: tuple[Any, ...]) -> Any:
         try:
-            return self._client().execute_command(*_by_digest(command))
+            return self._client().execute_command(*redis_scripts.by_digest(command))
         except redis.exceptions.NoScriptError:
-            return self._client().execute_command(*_in_full(command))
+            return self._client().execute_command(*redis_scripts.in_full(command))
 
 
 def _is_foreign(error: BaseException | None) -> bool:
@@ -276,16 +282,6 @@ def _is_foreign(error: BaseException | None) -> bool:
 def record_key(namespace: str, record: str) -> str:
     """Return the Redis key of a record; the braces make it one hash slot in a cluster."""
     return f"{PREFIX}:{{{namespace}|{record}}}"
-
-
-def _by_digest(command: tuple[Any, ...]) -> tuple[Any, ...]:
-    script = command[0]
-    return ("EVALSHA", script.digest, 1, *command[1:]) if isinstance(script, Script) else command
-
-
-def _in_full(command: tuple[Any, ...]) -> tuple[Any, ...]:
-    script, *arguments = command
-    return ("EVAL", script.source, 1, *arguments)
 
 
 def _call(script: Script, key: str, *arguments: Any) -> tuple[Any, ...]:

@@ -4,6 +4,10 @@ That client sleeps a quarter of a second when the cluster is down, asks all node
 and sends again what a node did not answer. Here all nodes are asked at once under one deadline, nothing is sent twice,
 and the map of the slots is read again before the next command, from one node at a time. Only masters are ever asked:
 a replica may lag, and what it says about generations may be a lie.
+
+A node that is away has a breaker of its own. Its first failures count as the whole tier's, because nobody knows yet
+whether it is the node or the network: as many dead masters as there are must cost what one costs. From then on it is
+asked once for each of its pauses, and what fails for its sake is an `AwayError` as soon as any other node has answered.
 """
 
 from __future__ import annotations
@@ -18,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.crc import key_slot
 
-from stripe_cache.tiers.redis_wire import Wire
+from stripe_cache.core.breaker import Breaker
+from stripe_cache.core.clock import SystemClock
+from stripe_cache.tiers.redis_wire import IdleConnectionError, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +39,11 @@ _MAP_SECONDS = 0.2
 """Least time between two readings of the map while it is in doubt."""
 _SCRIPTS = frozenset({"EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO"})
 _LOST = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ClusterDownError)
+_NO_FAULT_OF_A_NODE = (redis.AuthenticationError, IdleConnectionError)
+
+
+class AwayError(redis.ConnectionError):
+    """The command was for a node that is known to be away, while others answer."""
 
 
 class ClusterWire:
@@ -48,6 +59,7 @@ class ClusterWire:
         self._turn = itertools.count()
         self._masters: list[Node | None] = []
         self._known: list[Node] = []
+        self._owners: frozenset[Node] = frozenset()
         self._begin()
 
     def _begin(self) -> None:
@@ -56,6 +68,20 @@ class ClusterWire:
         self._in_doubt = True
         self._read_at = float("-inf")
         self._lost: Node | None = None
+        self._breakers: dict[Node, Breaker] = {}
+        # Since when nodes are left alone, and when any node last answered while there was one; monotonic.
+        self._away: dict[Node, float] = {}
+        self._answered = 0.0
+
+    @property
+    def is_partly_away(self) -> bool:
+        """Whether there are masters that are left alone, or due to be asked again."""
+        return not self._owners.isdisjoint(self._away)
+
+    @property
+    def is_partly_resting(self) -> bool:
+        """Whether there are masters that are left alone and not due to be asked."""
+        return any(node in self._owners and self._breaker(node).is_resting for node in list(self._away))
 
     def execute_command(self, *command: Any) -> Any:
         """Send one command and return its reply; an error reply is raised."""
@@ -74,11 +100,11 @@ class ClusterWire:
         """Send a command without a key to one master; an error reply is raised."""
         return self._wire(node).execute_command(*command)
 
-    def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def exchange(self, commands: Sequence[tuple[Any, ...]], *, insist: bool = False) -> list[Any]:
         """Send the commands to their nodes at once, in no order between nodes; return the replies in order.
 
         An error reply is one of the replies. A command that was sent to the wrong node was not executed there, and
-        goes to the right one; once.
+        goes to the right one; once. Who insists has nodes asked that are left alone.
         """
         if self._pid != os.getpid():
             self._begin()
@@ -89,8 +115,18 @@ class ClusterWire:
             slot = _slot(command)
             places.setdefault(self._masters[slot] or self._seed, []).append(index)
         replies: list[Any] = [None] * len(commands)
+        # Who insists is a probe as well, where one is due: the node's next pause begins with its failure.
+        resting = [node for node in places if self._away and not self._breaker(node).admits() and not insist]
+        for node in resting:
+            del places[node]
         self._ask(places, commands, replies)
         self._follow(commands, replies)
+        if resting:
+            # Perhaps another one has its slots by now.
+            self._in_doubt = True
+            raise self._of_a_part(
+                redis.ConnectionError(f"{resting[0][0]}:{resting[0][1]} is left alone after failures")
+            )
         return replies
 
     def _follow(self, commands: Sequence[tuple[Any, ...]], replies: list[Any]) -> None:
@@ -113,13 +149,13 @@ class ClusterWire:
 
     def _ask(self, places: dict[Node, list[int]], commands: Sequence[tuple[Any, ...]], replies: list[Any]) -> None:
         sent: list[tuple[Node, Sent]] = []
-        failure: redis.RedisError | None = None
+        failures: list[redis.RedisError] = []
         # In the same order everywhere: a thread holds a connection to one node while it waits for another's.
         for node in sorted(places):
             try:
                 sent.append((node, self._wire(node).send([commands[index] for index in places[node]])))
             except redis.RedisError as error:
-                failure = self._note(node, error)
+                failures.append(self._note(node, error))
             except BaseException:
                 for other, one in sent:
                     self._wire(other).abandon(one)
@@ -130,19 +166,44 @@ class ClusterWire:
             try:
                 answers = self._wire(node).receive(one, ends)
             except redis.RedisError as error:
-                failure = self._note(node, error)
+                failures.append(self._note(node, error))
                 # Whoever has not answered by now has had as long as the one that did not answer at all.
                 ends = time.monotonic()
                 continue
+            if self._away:
+                self._well(node)
             for index, reply in zip(places[node], answers, strict=True):
                 replies[index] = reply
-        if failure is not None:
+        for failure in sorted(failures, key=lambda one: isinstance(one, AwayError)):
             raise failure
 
     def _note(self, node: Node, error: redis.RedisError) -> redis.RedisError:
-        if isinstance(error, _LOST):
-            self._in_doubt, self._lost = True, node
+        """Remember a failure; return what to raise for it."""
+        if not isinstance(error, _LOST):
+            return error
+        self._in_doubt, self._lost = True, node
+        if isinstance(error, _NO_FAULT_OF_A_NODE):
+            return error
+        breaker = self._breaker(node)
+        breaker.failed(was_slow=isinstance(error, redis.TimeoutError))
+        if node in self._away:
+            return self._of_a_part(error)
+        if breaker.is_open:
+            self._away[node] = time.monotonic()
         return error
+
+    def _of_a_part(self, error: redis.RedisError) -> redis.RedisError:
+        """Return what it is if others are well: whoever has answered since the last node was found away."""
+        is_part = self._answered > max(self._away.values(), default=0.0)
+        return AwayError(f"{type(error).__name__}: {error}") if is_part else error
+
+    def _well(self, node: Node) -> None:
+        self._breaker(node).succeeded()
+        self._away.pop(node, None)
+        self._answered = time.monotonic()
+
+    def _breaker(self, node: Node) -> Breaker:
+        return self._breakers.get(node) or self._breakers.setdefault(node, Breaker(SystemClock()))
 
     def _wire(self, node: Node) -> Wire:
         wire = self._wires.get(node)
@@ -157,21 +218,27 @@ class ClusterWire:
                 return
             self._read_at = time.monotonic()
             known = self._known
-            # Any node can tell; the one that has just failed is asked only when there is no other.
-            others = [node for node in (self._seed, *known) if node != self._lost] or [self._seed]
+            # Any node can tell; one that has just failed, or is left alone, is asked only when there is no other.
+            others = [node for node in (self._seed, *known) if node != self._lost and node not in self._away]
+            others = others or [self._seed, *known]
             asked = others[next(self._turn) % len(others)]
             try:
                 rows = self._wire(asked).execute_command("CLUSTER", "SLOTS")
                 self._masters, self._known = _read(rows, asked[0])
-            except redis.RedisError:
+            except redis.RedisError as error:
+                self._note(asked, error)
                 self._lost = asked
                 if not self._masters:
                     raise
                 return
             self._in_doubt, self._lost = False, None
-            for node in set(self._wires) - {*self._known, self._seed}:
-                with suppress(KeyError):
-                    del self._wires[node]
+            self._owners = frozenset(node for node in self._masters if node)
+            if self._away:
+                self._well(asked)
+            for node in {*self._wires, *self._away} - {*self._known, self._seed}:
+                for kept in (self._wires, self._away, self._breakers):
+                    with suppress(KeyError):
+                        del kept[node]
 
 
 def _read(rows: Iterable[Sequence[Any]], asked: str) -> tuple[list[Node | None], list[Node]]:

@@ -43,17 +43,13 @@ class TlsConnection(Bounded, SSLConnection):
         return self._context.wrap_socket(sock, server_hostname=self.host)
 
 
-def connect(address: RedisAddress, timeout: float) -> Any:
-    """Return a client for sweeps rather than reads; `timeout` (seconds) bounds connecting and each command."""
-    if address.cluster:
-        return open_wire(address, timeout)
-    return redis.Redis.from_pool(_pool(address, timeout, _as_set, address.host, address.port))
-
-
-def open_wire(
+def connect(
     address: RedisAddress, timeout: float, bounded: Callable[[float], float] | None = None
 ) -> Wire | ClusterWire:
-    """Return what the cache itself speaks through; connects on first use. `bounded` shrinks the timeout near an end."""
+    """Return what speaks to Redis; connects on first use. Raises redis.RedisError then.
+
+    `timeout` (seconds) bounds connecting, and each exchange; `bounded` shrinks it near the end of an invocation.
+    """
     pool = partial(_pool, address, timeout, bounded or _as_set)
     if address.cluster:
         return ClusterWire(address.host, address.port, pool)

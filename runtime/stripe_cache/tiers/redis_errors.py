@@ -8,6 +8,8 @@
 | READONLY | a master that was replaced | its connections are closed, so that the name is looked up again |
 | MOVED, ASK in a cluster | the slot is elsewhere | sent there once, and the map is read again |
 | MOVED without a cluster | `redis://` where it must be `redis+cluster://` | configuration |
+| refused, timed out, of a cluster's node that was away already | others answer | a failure of that node alone |
+| CLUSTERDOWN of one slot | it has no master, for now | the same; the map is read again |
 | CLUSTERDOWN, TRYAGAIN, MASTERDOWN | slots without a master, for now | a failure; the map is read again |
 | LOADING | the server has just started | a failure; the connection is closed |
 | OOM | full, and nothing may be evicted | nothing is added, hits go on; voids and the counter work (redis_scripts) |
@@ -22,9 +24,11 @@ from __future__ import annotations
 
 import redis
 
-from stripe_cache.core.errors import ConfigurationError, SettingError, TierError, TierFullError
+from stripe_cache.core.errors import ConfigurationError, SettingError, TierError, TierFullError, TierPartError
+from stripe_cache.tiers.redis_cluster_wire import AwayError
 
 _MOST_SAID = 200
+_ONE_SLOT = "Hash slot not served"
 _SETTING = "STRIPE_CACHE_REDIS_URL"
 _SAYS = {
     "CERTIFICATE_VERIFY_FAILED": (
@@ -51,5 +55,9 @@ def translate(error: Exception) -> TierError | ConfigurationError:
     remedies += [remedy for kind, remedy in _IS.items() if isinstance(error, kind)]
     if remedies:
         return SettingError(f"redis: {said}: {remedies[0]}")
-    full = TierFullError if isinstance(error, redis.exceptions.OutOfMemoryError) else TierError
-    return full(f"redis: {type(error).__name__}: {said}")
+    if isinstance(error, redis.exceptions.OutOfMemoryError):
+        return TierFullError(f"redis: {said}")
+    is_part = isinstance(error, AwayError) or (
+        isinstance(error, redis.exceptions.ClusterDownError) and _ONE_SLOT in said
+    )
+    return (TierPartError if is_part else TierError)(f"redis: {type(error).__name__}: {said}")

@@ -6,6 +6,7 @@ No command here is one that ElastiCache Serverless refuses.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from stripe_cache.core.protocol import MERGED, MOST_HOLDS, SKEW_SECONDS
 
@@ -123,3 +124,20 @@ redis.call('HSET', KEYS[1], ARGV[2], string.format('!%.0f %s', time[1] * 1000 + 
 return 1
 """
 )
+
+
+def by_digest(command: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what is sent: a script by its digest, any other command as it is."""
+    script = command[0]
+    return ("EVALSHA", script.digest, 1, *command[1:]) if isinstance(script, Script) else command
+
+
+def in_full(command: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a script's call for a server that does not know its digest."""
+    script, *arguments = command
+    return ("EVAL", script.source, 1, *arguments)
+
+
+def insists(command: tuple[Any, ...]) -> bool:
+    """Tell whether it is part of an invalidation, which is tried whatever is known of its node."""
+    return command[0] is VOID or (command[0] is COUNT and any(command[3:5]))

@@ -15,28 +15,18 @@ CONNECT_SECONDS, READ_SECONDS = 0.08, 0.12
 
 
 class SqsRefreshQueue:
-    """Sends messages. Thread-safe: botocore clients are. `connect` makes the client on first use."""
+    """Sends messages. Thread-safe: botocore clients are. `connect` returns the client, made on first use."""
 
-    def __init__(self, url: str, connect: Callable[[], Any] | None = None) -> None:
+    def __init__(self, url: str, connect: Callable[[], Any]) -> None:
         self._url = url
-        self._connect = connect or _connect
-        self._connected: Any = None
+        self._connect = connect
 
     def send(self, message: dict[str, Any], delay: int = 0) -> None:
         """Send one message; raises TierError."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            if self._connected is None:
-                self._connected = self._connect()
-            self._connected.send_message(QueueUrl=self._url, MessageBody=json.dumps(message), DelaySeconds=delay)
+            body = json.dumps(message)
+            self._connect().send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay)
         except (ClientError, BotoCoreError) as error:
             raise TierError(f"sqs: {type(error).__name__}: {error}") from error
-
-
-def _connect() -> Any:
-    import boto3
-    from botocore.config import Config
-
-    config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 1})
-    return boto3.session.Session().client("sqs", config=config)
