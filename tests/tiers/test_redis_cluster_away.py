@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes import FakeClock, RecordingMeter, eventually, key_of, stored_of
 
-from stripe_cache.core import metrics
+from stripe_cache.core import metrics, protocol
 from stripe_cache.core.breaker import FIRST_PAUSE
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.debts import Debts
@@ -123,6 +123,22 @@ def test_an_invalidation_is_tried_at_the_node_that_is_left_alone(bench: Bench) -
     assert not bench.guard.is_partly_away, "and that is how it was found well again"
     assert bench.hits(bench.lost[1])
     assert not bench.hits(bench.lost[0])
+
+
+def test_with_the_counter_away_a_record_elsewhere_is_void_all_the_same_and_not_confirmed(
+    steady: RedisCluster, namespace: str, meter: RecordingMeter
+) -> None:
+    bench = Bench(steady, namespace, meter)
+    home = steady.master_of(record_key(namespace, "#"))
+    record, other = [name for name in bench.others if steady.master_of(record_key(namespace, name)) is not home][:2]
+    home.freeze()
+    with pytest.raises(TierError):
+        bench.guard.count(namespace)
+    assert eventually(lambda: bench.hits(record))
+    with pytest.raises(TierPartError):
+        protocol.invalidate(bench.guard, namespace, [record])
+    assert not bench.hits(record), "nobody else is served what is known to be old, however long the node is away"
+    assert bench.hits(other)
 
 
 def test_a_write_waits_for_the_node_once_and_its_records_are_not_read_before_they_are_void(

@@ -26,7 +26,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from stripe_cache.core.entry import Stored
-from stripe_cache.core.errors import TierError
+from stripe_cache.core.errors import TierError, TierPartError
 from stripe_cache.core.ports import NO_HOLD, Slot, Stamp, StoreOutcome
 
 if TYPE_CHECKING:
@@ -201,9 +201,18 @@ def invalidate(tier: Tier, namespace: str, records: Sequence[str], change: HoldC
     elsewhere watch that number. Were they to watch the first one, a process could see it move, compare generations
     before they are replaced, find nothing changed, and trust its copy until the next invalidation. Settling comes
     last and only spares refused fills.
+
+    Raises TierError where a step failed: nothing is promised then. All the same the records are voided if it was only
+    the counter's part of the tier that is away. The other parts go on serving, for as long as that takes, and what they
+    hold of these records is known to be old.
     """
-    tier.count(namespace, started=1)
     token = new_token()
+    try:
+        tier.count(namespace, started=1)
+    except TierPartError:
+        with contextlib.suppress(TierError):
+            tier.void(namespace, records, token, change)
+        raise
     present = tier.void(namespace, records, token, change)
     after = tier.count(namespace, finished=1)
     with contextlib.suppress(TierError):
