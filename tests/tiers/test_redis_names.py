@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import redis
 import pytest
+import redis
 
 from stripe_cache.core.debts import Debts
 from stripe_cache.core.invalidator import Invalidator
