@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from consistency import promises
 from consistency.callers import Caller
 from consistency.explorer import Nature, Program
-from consistency.model import ModelTier
-from consistency.processes import CUSTOMER, SUBSCRIPTION, Process, Site, no_dead_value
+from consistency.model import ModelTier, evict
+from consistency.processes import CUSTOMER, SUBSCRIPTION, Onlooker, Process, Site, no_dead_value
 from consistency.programs import Builder, tick
 from consistency.redis_model import redis_tier
+
+from stripe_cache.core import protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,9 +108,38 @@ def _shared_by_processes(site: Site) -> Program:
     return _program("two processes share a call", site, {"A": ("P", CUSTOMER), "Q": ("Q", CUSTOMER)})
 
 
+def _evicted(site: Site) -> Program:
+    site = replace(site, watched=(CUSTOMER,))
+    readers = {"A": ("P", CUSTOMER), "Q": ("Q", CUSTOMER)}
+    nature = (evict("redis", CUSTOMER),)
+    return _program("two processes share a call, an eviction", site, readers, nature=nature, happenings=1)
+
+
+_THEN = 100.0
+"""Seconds after the claim of a process that was frozen when it asked."""
+
+
+def _frozen(site: Site) -> Program:
+    site = replace(site, watched=(CUSTOMER,), timed=True, tier=redis_tier)
+    made = _program("a holder wakes after its claim", site, {"A": ("P", CUSTOMER), "B": ("Q", CUSTOMER)})
+
+    def world() -> World:
+        new = made.world()
+        with mock.patch.object(protocol, "new_token", return_value="before"):
+            Caller(Onlooker("before", new, []), site, "frozen").claim(CUSTOMER)
+        new["time"] += _THEN
+        return new
+
+    def wakes(actor: Actor) -> None:
+        Caller(actor, site, "frozen").give_up(CUSTOMER, "before")
+
+    return replace(made, world=world, actors={**made.actors, "F": wakes})
+
+
 CALLER_PROGRAMS: dict[str, Builder] = {
     "shared by threads": _shared_by_threads,
     "shared by processes": _shared_by_processes,
+    "frozen": _frozen,
 }
 SLOW_CALLER_PROGRAMS: dict[str, Builder] = {
     "threads": _threads,
@@ -115,4 +147,5 @@ SLOW_CALLER_PROGRAMS: dict[str, Builder] = {
     "threads embedded": _threads_embedded,
     "failing": _failing,
     "dying": _dying,
+    "evicted": _evicted,
 }

@@ -18,12 +18,13 @@ from consistency import promises
 from consistency.actors import Actor, Violation, World
 from consistency.processes import EMBEDS, PLANS, Process, Site
 
-from stripe_cache.core import directives, drive
+from stripe_cache.core import directives, drive, protocol
 from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.cache_status import CacheStatus
 from stripe_cache.core.deadline import Deadline
 from stripe_cache.core.flights import Flights
-from stripe_cache.core.ports import NullMeter
+from stripe_cache.core.ports import Claim, Counter, NullMeter
+from stripe_cache.core.protocol import Lease
 from stripe_cache.core.steps import Ticket
 
 if TYPE_CHECKING:
@@ -145,6 +146,17 @@ class Caller(Process):
                 return
         tier = answer.status.detail.partition(";")[0] or "flight"
         actor.instant(partial(self._answered, tier=tier, body=answer.body))
+
+    def claim(self, record: str) -> None:
+        """Claim the right to ask for a record, and do no more."""
+        (lease,) = protocol.lease(self.shared[0], [PLANS[record].key], self.clock.now())
+        assert lease is not None
+        assert self._reads._claims.take(lease) is Claim.MINE
+
+    def give_up(self, record: str, generation: str) -> None:
+        """Release what was claimed under this generation, long ago perhaps."""
+        lease = Lease(self.shared[0], PLANS[record].key, generation, Counter("", 0, 0))
+        self._reads._claims.release(lease)
 
     def _counted(self) -> Any:
         """Return the engine, which refuses to begin for ever."""

@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING, Any
 from consistency.actors import OK, Actor, Suspended, Violation, World
 
 from stripe_cache.core import claims, protocol
+from stripe_cache.tiers import outbox_dynamodb
 from stripe_cache.tiers import redis as redis_tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
 
-_RANDOM: tuple[Any, ...] = (protocol, claims, redis_tier)
+_RANDOM: tuple[Any, ...] = (protocol, claims, redis_tier, outbox_dynamodb)
 """Modules that draw random words, which would make each run of an actor another one."""
 
+
+_BETWEEN_TIDYINGS = 2000
+"""Steps after which garbage is looked for."""
 
 _RESCUES = 4
 """How often one thing may happen because nobody can go on; who still waits then waits for ever."""
@@ -118,7 +122,7 @@ class Search:
         began = time.perf_counter()
         path = _Path("", None)
         random_words = [module.new_token for module in _RANDOM]
-        # A search keeps what it makes: looking for garbage in it takes longer than the search.
+        # A search keeps what it makes: looking for garbage in all of it takes longer than the search (see _tidy).
         gc.disable()
         logging.disable()
         try:
@@ -127,6 +131,7 @@ class Search:
             path = found.path
             self.report.violation = str(found.__cause__)
         finally:
+            gc.unfreeze()
             gc.enable()
             logging.disable(logging.NOTSET)
             for module, words in zip(_RANDOM, random_words, strict=True):
@@ -144,6 +149,8 @@ class Search:
                 for successor in self._successors(node):
                     ended = False
                     self.report.transitions += 1
+                    if not self.report.transitions % _BETWEEN_TIDYINGS:
+                        _tidy()
                     key = self._key(successor)
                     known = following.get(key)
                     following[key] = (known[0], known[1] + ways) if known else (successor, ways)
@@ -245,6 +252,12 @@ class _FoundError(Exception):
     def __init__(self, path: _Path) -> None:
         super().__init__(path.label)
         self.path = path
+
+
+def _tidy() -> None:
+    """Drop what a run of an actor leaves behind, its frames and failures, among what is new since the last time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _replaced(values: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:

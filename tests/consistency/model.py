@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from consistency.actors import FAILS, LOST, Actor, World
 from consistency.explorer import Nature
 
+from stripe_cache.core.errors import TierError
 from stripe_cache.core.ports import Counter, HoldChange, Reading, Slot, Stamp, State, StoreOutcome
 from stripe_cache.core.protocol import kept_holds
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.key import Key
 
 _FAULTS = (FAILS, LOST)
+_NO_WAY = "cannot be reached"
 
 
 class Record(NamedTuple):
@@ -93,7 +95,7 @@ class ModelTier:
         return [self._point(f"touch {record}", partial(self._touch, record=record, token=token)) for record in records]
 
     def _point(self, what: str, effect: Callable[[World], Any]) -> Any:
-        return self._actor.point(f"{what} in {self._name}", effect, _FAULTS)
+        return reach(self._actor, self._name, f"{what} in {self._name}", effect)
 
     def _read(self, world: World, record: str, key: Key | None) -> Reading:
         held = world.get((self._name, record))
@@ -135,6 +137,34 @@ class ModelTier:
 
     def _epoch(self, number: int) -> str:
         return f"epoch{number}"
+
+
+def reach(actor: Actor, place: str, label: str, effect: Callable[[World], Any]) -> Any:
+    """Take a step in a place; raises TierError if it fails, or if the place is away for this actor at that moment."""
+
+    def attempt(world: World) -> Any:
+        return _NO_WAY if actor.name in world.get(("away", place), ()) else effect(world)
+
+    reply = actor.point(label, attempt, _FAULTS)
+    if reply == _NO_WAY:
+        raise TierError(f"{place}: {_NO_WAY}")
+    return reply
+
+
+def goes_away(place: str, *actors: str) -> Nature:
+    """Let these actors reach a place no more."""
+
+    def effect(world: World) -> bool:
+        known = ("away", place) in world
+        world["away", place] = actors
+        return not known
+
+    return Nature(f"{place} goes away", effect)
+
+
+def comes_back(place: str) -> Nature:
+    """Let everybody reach it again, with all it held."""
+    return Nature(f"{place} comes back", lambda world: world.pop(("away", place), None) is not None)
 
 
 def flush(tier: str) -> Nature:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from stripe_cache.core.entry import Entry, Stored
     from stripe_cache.core.key import Key
+    from stripe_cache.core.outbox import Outboxes
 
 Fill = Callable[..., Filled]
 
@@ -148,8 +149,8 @@ def _finishes_first(tier: Tier, namespace: str, records: Sequence[str], change: 
 class WrongOrder(Invalidator):
     """Redis is told before DynamoDB."""
 
-    def __init__(self, tiers: Tiers, debts: Debts, meter: Meter) -> None:
-        super().__init__(Tiers(tiers.memory, tuple(reversed(tiers.shared))), debts, meter)
+    def __init__(self, tiers: Tiers, debts: Debts, meter: Meter, outboxes: Outboxes | None = None) -> None:
+        super().__init__(Tiers(tiers.memory, tuple(reversed(tiers.shared))), debts, meter, outboxes)
 
 
 class LeasesLate(Lookup):

@@ -22,12 +22,16 @@ from stripe_cache.core.near import Near
 from stripe_cache.core.plan import Lifetimes, Plan
 from stripe_cache.core.ports import NO_HOLD, HoldChange, NullMeter, Tier
 from stripe_cache.core.read_through import ReadThrough
+from stripe_cache.core.replay import Replayer
 from stripe_cache.core.writing import Attempts, Write, writing
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.memory import MemoryTier
+from stripe_cache.tiers.outbox_dynamodb import DynamoDBOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from stripe_cache.core.outbox import Outboxes
 
 NAMESPACE = "acct_1.test"
 CUSTOMER, SUBSCRIPTION = "cus_1", "sub_1"
@@ -58,6 +62,14 @@ class Site:
     """Whether its clocks show the world's time; with a memory they do."""
     reads: type[ReadThrough] = ReadThrough
     flights: type[Any] | None = None
+    places: tuple[str, ...] = ()
+    """Where what a tier missed is kept: queue, table."""
+    marks: bool = False
+    """Whether events that were applied are marked."""
+    parts: type[Any] | None = None
+    """Stands in for what a handler is made of."""
+    outbox: type[DynamoDBOutbox] = DynamoDBOutbox
+    replayer: type[Replayer] = Replayer
 
 
 class _StoppedClock:
@@ -99,7 +111,8 @@ class Process:
         debts = site.debts()
         self.near = site.near(promises.MAX_LAG, self.clock)
         self.lookup = site.lookup(tiers, self.near, debts, self.clock, meter)
-        self.invalidator = _Witnessed(site.invalidator(tiers, debts, meter))
+        self.teller = site.invalidator(tiers, debts, meter, self._outboxes())
+        self.invalidator = _Witnessed(self.teller)
         self._calls = 0
 
     def read(self, record: str) -> None:
@@ -163,6 +176,10 @@ class Process:
             partial(promises.late_write_takes_effect, process=self._actor.name, record=record),
             ready=lambda world: ("sent", record) in world,
         )
+
+    def _outboxes(self) -> Outboxes | None:
+        """Keep nothing of what a tier missed, and leave it to who invalidates to do it again."""
+        return None
 
     def announce(self) -> None:
         """Announce an invalidation, and die."""

@@ -76,10 +76,14 @@ def program(
     mortal: tuple[str, ...] = (),
     cached: tuple[str, ...] = (),
     begun: bool = False,
+    kind: type[Process] = Process,
+    prepare: Callable[[World], None] = lambda _: None,
+    invariant: Callable[[Site, World], None] = no_dead_value,
 ) -> Program:
     """Put a program together.
 
     From the start, the tiers in `cached` hold CUSTOMER, refilled once; if `begun`, a writer has begun to write it.
+    `prepare` does what else was before. The actors are processes of this `kind`.
     """
 
     def world() -> World:
@@ -92,10 +96,11 @@ def program(
             flush(tier).effect(new)
         if begun:
             Process(Onlooker("begun", new, []), site).begin_write(CUSTOMER)
+        prepare(new)
         return new
 
     def actor(script: Script) -> Callable[[Actor], None]:
-        return lambda running: script(Process(running, site))
+        return lambda running: script(kind(running, site))
 
     return Program(
         name,
@@ -107,7 +112,7 @@ def program(
         fault_budget,
         ("",) if unlucky is None else unlucky,
         {one: partial(promises.writer_died, one) for one in mortal},
-        partial(no_dead_value, site),
+        partial(invariant, site),
     )
 
 

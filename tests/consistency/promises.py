@@ -70,7 +70,7 @@ def origin_changes(world: World, record: str) -> int:
 
 
 def invalidation_begins(world: World, process: str, records: tuple[str, ...]) -> None:
-    world["doomed", process] = _calls_with(world, *records)
+    world["doomed", process] = calls_with(world, *records)
 
 
 def invalidation_confirmed(world: World, process: str) -> None:
@@ -80,21 +80,24 @@ def invalidation_confirmed(world: World, process: str) -> None:
 
 
 def invalidation_failed(world: World, process: str) -> None:
-    world.pop(("doomed", process), None)
+    """Promise it to the process that knows of it, and to nobody else: it has debts now."""
+    died = frozenset(Death(call, world["time"], process) for call in world.pop(("doomed", process), ()))
+    world["own", process] = world.get(("own", process), frozenset()) | died
 
 
 def write_takes_effect(world: World, process: str, record: str) -> int:
-    world["unanswered", process] = _calls_with(world, record)
+    world["unanswered", process] = calls_with(world, record)
     return origin_changes(world, record)
 
 
 def late_write_takes_effect(world: World, process: str, record: str) -> None:
     """Take note that Stripe performs a write whose caller has given up: all that was fetched before is dead now."""
     origin_changes(world, record)
-    world["deaths"] |= {Death(call, world["time"], process) for call in _calls_with(world, record)}
+    world["deaths"] |= {Death(call, world["time"], process) for call in calls_with(world, record)}
 
 
-def _calls_with(world: World, *records: str) -> frozenset[str]:
+def calls_with(world: World, *records: str) -> frozenset[str]:
+    """Name the calls so far whose answers are made of any of these."""
     return frozenset(call.name for call in world["calls"] if not set(records).isdisjoint(call.records))
 
 
@@ -113,11 +116,12 @@ def writer_died(process: str, world: World) -> None:
 
 
 def read_begins(world: World, process: str) -> None:
-    world["reading", process] = now(world)
+    promised = now(world)
+    world["reading", process] = promised._replace(deaths=promised.deaths | world.get(("own", process), frozenset()))
 
 
 def now(world: World) -> Start:
-    """Return what is promised to whoever reads from here on."""
+    """Return what is promised to everybody who reads from here on."""
     return Start(world["time"], world["deaths"] - world["excused"], world["floors"])
 
 

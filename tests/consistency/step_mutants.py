@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import redis
+from consistency import redis_model
 from consistency.mutants import Mutant
 from consistency.redis_model import redis_tier
 
@@ -15,10 +16,12 @@ from stripe_cache.core.read_through import ReadThrough
 from stripe_cache.core.writing import Attempts, Write
 from stripe_cache.tiers import codec
 from stripe_cache.tiers.redis import RedisTier
-from stripe_cache.tiers.redis_scripts import COUNT, SETTLE, STORE, VOID, Script
+from stripe_cache.tiers.redis_scripts import CLAIM, COUNT, RELEASE, SETTLE, STORE, VOID, Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
+
+    from consistency.redis_model import Fields
 
     from stripe_cache.core.entry import Stored
     from stripe_cache.core.lookup import Miss
@@ -105,6 +108,20 @@ def _over(kind: type[RedisTier]) -> tuple[tuple[str, Any], ...]:
     return (("tier", partial(redis_tier, kind=kind)),)
 
 
+def _claims_whatever_stands(held: Fields, generation: str, *rest: str, now: int) -> bytes:
+    del generation
+    return redis_model._claim(held, held.get("g", b"").decode(), *rest, now=now) if held else b"gone"
+
+
+def _releases_whose_ever(held: Fields, generation: str, field: str, token: str, milliseconds: str, *, now: int) -> int:
+    holder = held.get(field, b"").decode().partition(" ")[2]
+    return redis_model._release(held, generation, field, holder or token, milliseconds, now=now)
+
+
+def _script(script: Script, word: str, stand_in: Callable[..., Any]) -> Callable[[], Any]:
+    return partial(mock.patch.dict, redis_model._SCRIPTS, {script.digest: (word, stand_in)})
+
+
 STEP_MUTANTS = (
     Mutant("a broken connection sends the same generation again", "void again", _over(SendsTheSame)),
     Mutant("a broken connection sends the same epoch again", "count again", _over(CountsTheSame)),
@@ -130,5 +147,7 @@ STEP_MUTANTS = (
     ),
     Mutant("a flight is named without generations", "threads", (("reads", JoinsAnyFlight),)),
     Mutant("a flight is named without the counter", "threads embedded", (("reads", JoinsWhateverTheCounter),)),
+    Mutant("a claim ignores the generation", "evicted", (), _script(CLAIM, "claim", _claims_whatever_stands)),
+    Mutant("a claim is released by another holder", "frozen", (), _script(RELEASE, "release", _releases_whose_ever)),
     Mutant("a failed call's followers are told nothing", "failing", (("reads", NeverLandsAFailure),)),
 )

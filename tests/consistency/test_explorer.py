@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from consistency.caller_programs import CALLER_PROGRAMS, SLOW_CALLER_PROGRAMS
+from consistency.collapse_programs import COLLAPSE_PROGRAMS, SLOW_COLLAPSE_PROGRAMS
 from consistency.explorer import Report, Search
 from consistency.mutants import MUTANTS, Mutant
 from consistency.processes import Site
 from consistency.programs import PROGRAMS, SLOW
 from consistency.redis_programs import REDIS_PROGRAMS, SLOW_REDIS_PROGRAMS
+from consistency.replay_mutants import REPLAY_MUTANTS
+from consistency.replay_programs import REPLAY_PROGRAMS, SLOW_REPLAY_PROGRAMS
+from consistency.seen_programs import SEEN_PROGRAMS, SLOW_SEEN_PROGRAMS
 from consistency.step_mutants import STEP_MUTANTS
 from consistency.write_programs import SLOW_WRITE_PROGRAMS, WRITE_PROGRAMS
 
@@ -18,8 +22,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_STATES = 2_000_000
-QUICK = {**PROGRAMS, **WRITE_PROGRAMS, **REDIS_PROGRAMS, **CALLER_PROGRAMS}
-LARGER = {**SLOW, **SLOW_WRITE_PROGRAMS, **SLOW_REDIS_PROGRAMS, **SLOW_CALLER_PROGRAMS}
+QUICK = {
+    **PROGRAMS,
+    **WRITE_PROGRAMS,
+    **REDIS_PROGRAMS,
+    **CALLER_PROGRAMS,
+    **REPLAY_PROGRAMS,
+    **COLLAPSE_PROGRAMS,
+    **SEEN_PROGRAMS,
+}
+LARGER = {
+    **SLOW,
+    **SLOW_WRITE_PROGRAMS,
+    **SLOW_REDIS_PROGRAMS,
+    **SLOW_CALLER_PROGRAMS,
+    **SLOW_REPLAY_PROGRAMS,
+    **SLOW_COLLAPSE_PROGRAMS,
+    **SLOW_SEEN_PROGRAMS,
+}
 
 
 _COSTLY = {"threads embedded", "bytes", "failing", "settle again"}
@@ -53,7 +73,7 @@ def test_no_order_of_steps_of_a_larger_program_breaks_a_promise(name: str, say: 
 
 
 @pytest.mark.parametrize(
-    "mutant", [*MUTANTS, *map(_priced, STEP_MUTANTS)], ids=lambda mutant: getattr(mutant, "name", None)
+    "mutant", [*MUTANTS, *map(_priced, STEP_MUTANTS), *REPLAY_MUTANTS], ids=lambda mutant: getattr(mutant, "name", None)
 )
 def test_a_planted_bug_is_found(mutant: Mutant, say: Callable[[object], None]) -> None:
     builder = {**QUICK, **LARGER}[mutant.program]

@@ -20,14 +20,9 @@ from stripe_cache.tiers import outbox_dynamodb
 from stripe_cache.tiers.dynamodb_connection import connect
 from stripe_cache.tiers.memory import MemoryTier
 from stripe_cache.tiers.outbox_dynamodb import DynamoDBOutbox
-from stripe_cache.tiers.redis_names import redis_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import redis
-
-    from local.valkey import Valkey
 
 REDIS = ("redis",)
 
@@ -271,17 +266,3 @@ def test_what_is_no_entry_is_refused(text: str) -> None:
 def test_an_entry_reads_back() -> None:
     missed = Missed("a.test", ("cus_1", "/v1/customers"), ("dynamodb", "redis"), Cause("evt_1", 3.0))
     assert decoded(encoded(missed)) == missed
-
-
-def test_all_names_of_a_namespace_are_listed_and_no_others(
-    valkey: Valkey, raw_redis: redis.Redis, namespace: str
-) -> None:
-    import redis
-
-    names = {f"cus_{number}" for number in range(1200)} | {"/v1/customers?*", "/v1/subscriptions?customer=cus_1"}
-    for name in names:
-        raw_redis.hset(f"sc1:{{{namespace}|{name}}}", "g", "x")
-    for other in (f"sc1:{{{namespace}|#}}", f"sc1:{{{namespace}|#seen}}evt_1", f"sc1:{{other{namespace}|cus_x}}"):
-        raw_redis.set(other, "x")
-    listed = redis_names(lambda: redis.Redis.from_url(valkey.url, protocol=2))(namespace)
-    assert {name for page in listed for name in page} == names

@@ -114,9 +114,7 @@ class Invalidator:
 
         Puts nothing into an outbox: it is there already, and stays until this returns True. Raises TierError.
         """
-        shared = [tier for tier in reversed(self._tiers.shared) if tier.name in tiers]
-        if unknown := set(tiers).difference(tier.name for tier in shared):
-            raise TierError(f"{', '.join(sorted(unknown))}: this process has no such tier, and cannot tell it anything")
+        shared = self._named(tiers)
         own = () if self._tiers.memory is None else (self._tiers.memory,)
         for start in range(0, len(records), STEP):
             if not may_go_on():
@@ -127,9 +125,25 @@ class Invalidator:
             self._meter.count(metrics.INVALIDATION, len(step))
         return True
 
+    def count_as_told(self, namespace: str, tiers: Sequence[str]) -> None:
+        """Count an invalidation of nothing in the tiers named, so that memories elsewhere compare generations.
+
+        For records that were to be void and are there no more: nobody voids them, and a copy may stand on them. Raises
+        TierError.
+        """
+        for tier in self._named(tiers):
+            tier.count(namespace, started=1, finished=1)
+
     def pay_debts(self) -> None:
         """Tell tiers what this process could not tell them before, if they can be reached now; never raises."""
         self._debts.trusted(self._tiers.shared)
+
+    def _named(self, tiers: Sequence[str]) -> list[Tier]:
+        """Return the shared tiers of these names, farthest first; raises TierError for one that is not here."""
+        shared = [tier for tier in reversed(self._tiers.shared) if tier.name in tiers]
+        if unknown := set(tiers).difference(tier.name for tier in shared):
+            raise TierError(f"{', '.join(sorted(unknown))}: this process has no such tier, and cannot tell it anything")
+        return shared
 
     def _hand_over(self, missed: Missed, failed: dict[str, str]) -> bool:
         # What this process alone holds in memory is its own affair.

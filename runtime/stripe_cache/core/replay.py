@@ -123,6 +123,10 @@ class Replayer:
             for page in self._names[tier](namespace):
                 if not self._invalidator.replay(namespace, page, (tier,), may_go_on):
                     return
+        # A record that Redis has evicted is on no page, and a memory may still hold a copy of it:
+        #   memory: holds C, saw the count 7     Redis: evicts C     replay: finds no C, forgets     count: still 7
+        # Unless the count moves after the last page, that memory goes on trusting its copy until the TTL.
+        self._invalidator.count_as_told(namespace, COLLAPSED)
         self._forget(namespace, [one for one in found if one.missed.tiers == COLLAPSED], report)
 
     def _forget(self, namespace: str, entries: Sequence[Entry], report: Replayed) -> None:
