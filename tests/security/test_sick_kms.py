@@ -18,7 +18,7 @@ from stripe_cache.tiers.kms_connection import connect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TIMEOUT = 0.5
+TIMEOUT = 1.0
 N = "acct_1.test"
 
 
