@@ -13,6 +13,7 @@ out, and so are events that void nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from typing import Any
@@ -72,7 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.webhook or options.eventbridge or options.update:
         print(json.dumps(body_of(options)))
     else:
-        print("\n".join(coverage.heard()))
+        # Whoever reads only the first lines, such as `head`, has what it wanted.
+        with contextlib.suppress(BrokenPipeError):
+            print("\n".join(coverage.heard()), flush=True)
     return 0
 
 

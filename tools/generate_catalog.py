@@ -11,17 +11,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog import coverage, document, render, sources
+from catalog import coverage, document, render, sources, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "runtime" / "stripe_cache" / "core" / "data"
+CATALOG_TYPES = DATA / "catalog_types.json"
+TABLES = (DATA / "policy.json", DATA / "effects.json")
 # In this order: the documents are made from the policy, which is checked against the catalog written before it.
 FILES: dict[Path, Callable[[], str]] = {
     DATA / "catalog.json": render.catalog,
-    DATA / "catalog_types.json": render.catalog_types,
+    CATALOG_TYPES: render.catalog_types,
     ROOT / "docs" / "policy.md": document.policy,
     ROOT / "docs" / "coverage.md": coverage.coverage,
 }
@@ -37,6 +39,9 @@ def main(arguments: list[str]) -> int:
     try:
         for file, make in FILES.items():
             current &= _compare(file, make()) if check else _write(file, make())
+            if file == CATALOG_TYPES and (wrong := tables.problems(*(table.read_text() for table in TABLES))):
+                print("\n".join(f"catalog: {one}" for one in wrong))
+                return 1
     except sources.SdkError as error:
         print(f"catalog: {error}")
         return 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stripe._encode import _api_encode
 
 from stripe_cache.core.errors import RequestError
-from stripe_cache.core.query import canonical, encode, parse
+from stripe_cache.core.query import canonical, encode, is_plain, parse
 
 if TYPE_CHECKING:
     import random
@@ -94,3 +94,38 @@ def test_a_value_without_a_query_form_is_named(value: object) -> None:
 def test_words_of_each_type() -> None:
     params = {"a": True, "b": None, "c": Decimal("1.10"), "d": datetime(2024, 1, 1, tzinfo=UTC), "e": (1, False)}
     assert encode(params) == (("a", "true"), ("c", "1.10"), ("d", "1704067200"), ("e[0]", "1"), ("e[1]", "false"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.stripe.com/v1/customers?email=no\tra",
+        "https://api.stripe.com/v1/customers/cus_\n1",
+        "https://api.stripe.com/v1/customers?email=a b",
+        "https://api.stripe.com/v1/customers?email=nör",
+        "https://api.stripe.com/v1/customers?email=%ff",
+        "https://api.stripe.com/v1/customers?email=a#b",
+        "https://api.stripe.com/v1/customers?email=a;limit=3",
+        "https://api.stripe.com/v1\\customers",
+        "https://api.stripe.com/v1/customers?email",
+        "https://api.stripe.com/v1/customers?limit=3&email",
+    ],
+)
+def test_a_url_that_may_be_read_in_two_ways_has_no_key(url: str) -> None:
+    assert not is_plain(url)
+
+
+@given(
+    params=st.dictionaries(st.text(min_size=1), st.text() | st.integers() | st.lists(st.text(), max_size=3), max_size=4)
+)
+def test_what_the_sdk_and_get_write_is_plain(params: dict[str, Any]) -> None:
+    text = canonical(encode(params))
+    assert is_plain(f"https://api.stripe.com/v1/customers?{text}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a[]=x&a[0]=y", "a[0]=x&a[0]=y"), ("expand[0x=a", "expand[]=a"), ("expand[%C2%B2]=a", "expand[]=a")],
+)
+def test_odd_spellings_of_lists_are_questions_of_their_own(one: str, other: str) -> None:
+    assert canonical(parse(one)) != canonical(parse(other))

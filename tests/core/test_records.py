@@ -136,6 +136,9 @@ def test_what_a_caller_names_becomes_records(text: str, named: tuple[str, ...]) 
         ("/v1/customers/search", "never kept"),
         ("/v1/nothing?*", "is no path"),
         ("/v1/{x}?*", "cannot name a record"),
+        ("customers", "pass /v1/customers, or"),
+        ("customer", "pass /v1/customers, or"),
+        ("balance", "pass /v1/balance, or"),
     ],
 )
 def test_what_names_nothing_is_refused_with_a_remedy(text: str, remedy: str) -> None:

@@ -32,6 +32,11 @@ CUSTOMER = {"id": "cus_1", "object": "customer", "email": "a@b.c", "address": No
         b'{"verified_outputs": {"dob": null}}',
         b'{"client_secret": null, "payment": {"client_secret": "x"}}',
         b'{"url_params": "pi_1_secret_abcdef123"}',
+        b'{"number": "4242 4242 4242 4242"}',
+        b'{"metadata": {"note": "use sk_live_51Habcdefghi"}}',
+        b'{"api_key": "rk_test_51Habcdefghi"}',
+        b'{"x": "whsec_abcdefgh1234"}',
+        b'{"x": "ek_live_YWNjdF8xSDE"}',
     ],
 )
 def test_a_body_with_a_secret_is_found(body: bytes) -> None:
@@ -52,6 +57,7 @@ def test_a_body_with_a_secret_is_found(body: bytes) -> None:
         b'{"secrets": "x", "my_client_secretary": "x", "cvc_check": "pass", "iban_last4": "1234"}',
         b'{"id_number_provided": true, "account_number_last4": "1234"}',
         b'{"secret": false}',
+        b'{"description": "keys begin with sk_live_ or whsec_"}',
         json.dumps({"description": '"client_secret": "x"'}).encode(),
     ],
 )

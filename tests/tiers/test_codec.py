@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ bodies = st.one_of(st.binary(max_size=600), st.binary(min_size=1, max_size=9).ma
 def stored(draw: st.DrawFn) -> Stored:
     embeds = tuple(draw(st.lists(plain, max_size=4)))
     entry = Entry(
-        status=draw(st.integers(100, 599)),
+        status=draw(st.sampled_from([200, 404])),
         headers=tuple(draw(st.lists(st.tuples(plain, plain), max_size=4))),
         body=draw(bodies),
         fetched_at=draw(times),
@@ -116,6 +117,12 @@ def test_forged_values_with_a_right_checksum_raise_nothing_else(value: Stored, d
 def test_another_slots_value_is_corrupt() -> None:
     with pytest.raises(CorruptEntryError, match="another slot"):
         codec.decode(codec.encode(SAMPLE, BINDING), digest("acct_1.live", "cus_2", "v"))
+
+
+@pytest.mark.parametrize("status", [0, 99, 304, 429, 500, 65535])
+def test_an_answer_that_is_never_kept_is_corrupt(status: int) -> None:
+    with pytest.raises(CorruptEntryError, match="impossible"):
+        codec.decode(codec.encode(replace(SAMPLE, entry=replace(SAMPLE.entry, status=status)), BINDING), BINDING)
 
 
 @pytest.mark.parametrize("version", [0, 2, 255])

@@ -1,4 +1,8 @@
-"""A circuit breaker: after failures, nobody asks for a while; then one caller tries for all."""
+"""A circuit breaker: after failures, nobody asks for a while; then one caller tries for all.
+
+Every tier has one, and every node of a cluster, every host of Stripe's, the limiter, the queues and the marks: their
+pauses are the same. How long each waits for an answer, which is what a failure costs, is its own setting.
+"""
 
 from __future__ import annotations
 

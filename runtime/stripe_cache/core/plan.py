@@ -148,6 +148,8 @@ class Planner:
         return next(iter(self.namespaces(account, livemode=mode)), None)
 
     def _plan(self, request: Request) -> Plan | Bypass:
+        if not query.is_plain(request.url):
+            return Bypass("url")
         parts = urlsplit(request.url)
         pairs = query.parse(parts.query)
         operation = catalog.match("get", parts.path)

@@ -7,12 +7,13 @@ merges them through a Python set). Every other array keeps its order, because no
 from __future__ import annotations
 
 import calendar
+import re
 import time
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
 from stripe_cache.core.errors import RequestError
 
@@ -21,9 +22,31 @@ if TYPE_CHECKING:
 
 Pair = tuple[str, str]
 
-SETS = frozenset({"expand", "include"})
+_SET = re.compile(r"(expand|include)(?:\[[0-9]*\])?")
 """Array parameters whose order and repetition mean nothing to Stripe."""
+_INDEXED = re.compile(r"(.*)\[[0-9]+\]", re.DOTALL)
+_VISIBLE = re.compile("[!-~]*")
+_DOUBTFUL = re.compile("[;#\\\\]")
 _KEPT = 1024
+
+
+def is_plain(url: str) -> bool:
+    """Tell whether a URL asks one question however it is read; the SDK and `get` write no other.
+
+    Python and Stripe may read differently, and the key would be that of another question: urlsplit drops tabs and line
+    ends that are sent as they are, `;` separates parameters for some servers, bytes that are no UTF-8 all become the
+    same replacement character, and a name without `=` is not the same as an empty value.
+    """
+    if not _VISIBLE.fullmatch(url) or _DOUBTFUL.search(url):
+        return False
+    _, _, given = url.partition("?")
+    if any(part and "=" not in part for part in given.split("&")):
+        return False
+    try:
+        unquote_to_bytes(given).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def parse(query: str) -> tuple[Pair, ...]:
@@ -45,11 +68,11 @@ def _canonical(pairs: tuple[Pair, ...]) -> str:
     sets: set[Pair] = set()
     others: list[Pair] = []
     appended: dict[str, int] = {}
+    indexed = {found[1] for name, _ in pairs if (found := _INDEXED.fullmatch(name))}
     for name, value in pairs:
-        base, bracket, rest = name.partition("[")
-        if base in SETS and (not bracket or rest[:-1].isdigit() or rest == "]"):
-            sets.add((f"{base}[]", value))
-        elif name.endswith("[]"):
+        if found := _SET.fullmatch(name):
+            sets.add((f"{found[1]}[]", value))
+        elif name.endswith("[]") and name[:-2] not in indexed:
             index = appended.get(name, 0)
             appended[name] = index + 1
             others.append((f"{name[:-2]}[{index}]", value))

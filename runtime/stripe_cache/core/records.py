@@ -176,6 +176,13 @@ def records_named(text: str) -> tuple[str, ...]:
     if not record.startswith("/"):
         if "/" in record or "?" in record:
             raise RequestError(f"{_shown(record)} is neither an id nor a path: paths start with /v1/ or /v2/")
+        for path in (f"/v1/{record}", f"/v1/{record}s"):
+            # The name of an object is no id. Taken for one it would void nothing, and report success.
+            if catalog.match("get", path) is not None:
+                raise RequestError(
+                    f"{record} is no id but a name of Stripe's: pass {path}, or the whole path of an object that is "
+                    f"really called so, such as /v1/coupons/{record}"
+                )
         return (record,)
     path, _, query = record.partition("?")
     operation = catalog.match("get", path)

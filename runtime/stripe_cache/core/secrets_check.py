@@ -15,11 +15,13 @@ from stripe_cache.core.policy import forbidden_fields
 _SHARED = ("secret", 'number"')
 # Client secrets known by their own look, `pi_1_secret_2`, whatever the field is called.
 _CLIENT_SECRET = re.compile(rb"_secret_[A-Za-z0-9]{6}")
+# Stripe's own keys and signing secrets, likewise.
+_PREFIXES = ("whsec_", *(f"{kind}_{mode}_" for kind in ("sk", "rk", "ek") for mode in ("live", "test")))
 _ANYTHING = rb"(?!null\b|true\b|false\b|\"\"|\{\s*+\}|\[\s*+\])"
 
 
 def has_secret(body: bytes) -> bool:
-    """Tell whether a JSON body holds a forbidden field that is not null or empty, or a client secret.
+    """Tell whether a JSON body holds a forbidden field with a value, a client secret, or a key of Stripe's.
 
     Names inside the text of a value do not count: their quotes are escaped there. Costs about 20 us per 10 KB.
     """
@@ -29,7 +31,8 @@ def has_secret(body: bytes) -> bool:
 @functools.cache
 def _searches() -> tuple[tuple[bytes, tuple[re.Pattern[bytes], ...]], ...]:
     """Group the patterns by the needle without which none of them can match."""
-    found: dict[str, list[re.Pattern[bytes]]] = {"secret": [_CLIENT_SECRET]}
+    found = {prefix: [re.compile(prefix.encode() + rb"[A-Za-z0-9]{8}")] for prefix in _PREFIXES}
+    found["secret"] = [_CLIENT_SECRET]
     for field in forbidden_fields().values():
         quoted = f'"{field.name}"'
         needle = next((shared for shared in _SHARED if shared in quoted), quoted)

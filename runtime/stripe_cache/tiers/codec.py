@@ -33,6 +33,8 @@ _CHECKED_FROM = 8
 _COMPRESS_FROM = 256
 """Below this many bytes zlib saves less than a Redis allocation class."""
 _FIELD, _ROW = "\x1f", "\x1e"
+_STORED = frozenset({200, 404})
+"""Statuses of answers that are ever kept: another one served as a hit would be an error that Stripe never said."""
 
 
 def encode(stored: Stored, binding: bytes) -> bytes:
@@ -62,7 +64,7 @@ def decode(raw: bytes, binding: bytes) -> Stored:
         raise CorruptEntryError(f"{len(raw)} bytes are too few for an entry") from None
     if magic != MAGIC or version != VERSION:
         raise CorruptEntryError(f"no entry of format version {VERSION}")
-    if flags & ~_COMPRESSED or size > MAX_BODY_BYTES:
+    if flags & ~_COMPRESSED or size > MAX_BODY_BYTES or status not in _STORED:
         raise CorruptEntryError("the entry's header is impossible")
     if zlib.crc32(memoryview(raw)[_CHECKED_FROM:]) != crc:
         raise CorruptEntryError("the entry's checksum is wrong")
