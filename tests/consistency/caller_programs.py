@@ -91,6 +91,12 @@ def _failing(site: Site) -> Program:
     return _program("an origin call fails", site, readers, failing=("A",))
 
 
+def _failing_process(site: Site) -> Program:
+    site = replace(site, watched=(CUSTOMER,))
+    readers = {"A": ("P", CUSTOMER), "Q": ("Q", CUSTOMER)}
+    return _program("another process's call fails", site, readers, failing=("A",))
+
+
 def _dying(site: Site) -> Program:
     site = replace(site, watched=(CUSTOMER,), timed=True)
     readers = {"A": ("P", CUSTOMER), "B": ("P", CUSTOMER), "Q": ("Q", CUSTOMER)}
@@ -140,6 +146,7 @@ CALLER_PROGRAMS: dict[str, Builder] = {
     "shared by threads": _shared_by_threads,
     "shared by processes": _shared_by_processes,
     "frozen": _frozen,
+    "failing process": _failing_process,
 }
 SLOW_CALLER_PROGRAMS: dict[str, Builder] = {
     "threads": _threads,

@@ -30,8 +30,8 @@ class Owed(NamedTuple):
 def kept(world: World, process: str, place: str, entries: Iterable[str]) -> None:
     """Take note, in the breath in which they become durable, of entries about what this process could not tell."""
     _has_put(world, process)
-    owed: frozenset[Owed] = world.get("owed", frozenset())
-    world["owed"] = owed | {Owed(place, entry, world["doomed", process]) for entry in entries}
+    doomed = world.get(("doomed", process)) or world.get(("unanswered", process), frozenset())
+    world["owed"] = world.get("owed", frozenset()) | {Owed(place, entry, doomed) for entry in entries}
 
 
 def replaced(world: World, process: str, place: str, old: str, new: str) -> None:

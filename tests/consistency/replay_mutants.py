@@ -161,6 +161,7 @@ def _sweep_marks_first(self: Applier, place: Any, group: Any, may_go_on: Any, re
 
 REPLAY_MUTANTS = (
     Mutant("an entry is forgotten before it was told", "dying replayer", (("replayer", ForgetsFirst),)),
+    Mutant("an entry of a write is forgotten before it was told", "queued write", (("replayer", ForgetsFirst),)),
     Mutant("an entry is forgotten although telling failed", "failing replay", (("replayer", ForgetsWhatFailed),)),
     Mutant("a replay clears the whole outbox", "second event", (("outbox", ForgetsAll),)),
     Mutant("an entry replaces those that are there", "second event", (("outbox", KeepsTheLast),)),

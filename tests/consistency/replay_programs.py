@@ -14,7 +14,8 @@ from consistency.actors import FAILS, LOST
 from consistency.messengers import Messenger
 from consistency.model import comes_back, evict, goes_away
 from consistency.processes import CUSTOMER, Onlooker, Site
-from consistency.programs import PLAIN, TWO, Builder, program, read, tick
+from consistency.programs import ONE, PLAIN, TWO, Builder, program, read, tick
+from consistency.write_programs import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,6 +208,22 @@ def _debts_below(site: Site) -> Program:
     )
 
 
+def _write(site: Site) -> Program:
+    # Its hold would keep the old value out of Redis: only where the beginning fails too does the end matter.
+    site = over_table(site, shared=ONE, versions=True)
+    scripts = {"W": write(CUSTOMER), "P": replay(), "R": read(CUSTOMER)}
+    return replaying(
+        "a write whose end is queued",
+        site,
+        scripts,
+        prepare=lambda _: None,
+        cached=(),
+        faults=(FAILS,),
+        fault_budget=2,
+        unlucky=("W: announce in redis",),
+    )
+
+
 def _queue(site: Site) -> Program:
     site = over_table(site, places=("queue", "table"))
     scripts = {"C": consume(), "R": read(CUSTOMER)}
@@ -243,6 +260,7 @@ REPLAY_PROGRAMS: dict[str, Builder] = {
     "failing replay": _faults,
     "debts": _debts,
     "debts below": _debts_below,
+    "queued write": _write,
     "queue": _queue,
     "queue twice": _queue_twice,
     "moved": _moved,

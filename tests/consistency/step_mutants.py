@@ -12,6 +12,7 @@ from consistency import redis_model
 from consistency.mutants import Mutant
 from consistency.redis_model import redis_tier
 
+from stripe_cache.core.claims import Claims
 from stripe_cache.core.read_through import ReadThrough
 from stripe_cache.core.writing import Attempts, Write
 from stripe_cache.tiers import codec
@@ -149,5 +150,6 @@ STEP_MUTANTS = (
     Mutant("a flight is named without the counter", "threads embedded", (("reads", JoinsWhateverTheCounter),)),
     Mutant("a claim ignores the generation", "evicted", (), _script(CLAIM, "claim", _claims_whatever_stands)),
     Mutant("a claim is released by another holder", "frozen", (), _script(RELEASE, "release", _releases_whose_ever)),
+    Mutant("a claim is kept after a failure", "failing process", (), partial(mock.patch.object, Claims, "release")),
     Mutant("a failed call's followers are told nothing", "failing", (("reads", NeverLandsAFailure),)),
 )
