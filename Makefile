@@ -7,7 +7,7 @@ WORKERS_OF_TESTS ?= 3
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow chaos check lint format types imports bench bench-synth synth diff deploy destroy deploy-local event-types lock catalog
+.PHONY: help setup demo test test-slow snapshots chaos check lint format types imports bench bench-synth synth diff deploy destroy deploy-local event-types lock catalog
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: setup ## unit and integration tests on real servers, under 10 minutes
 
 test-slow: setup ## the tests that take minutes
 	python -m pytest -m slow
+
+snapshots: setup ## accept the templates as they are now: review the diff before you commit it
+	python -m pytest -q tests/infra/test_snapshots.py --snapshot-update
 
 chaos: setup ## break real servers under load and print what it did: SECONDS, FAULT, SEED
 	@python -m local.chaos

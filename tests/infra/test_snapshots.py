@@ -1,4 +1,4 @@
-"""Every template as it was reviewed. To accept a change: `pytest tests/infra/test_snapshots.py --snapshot-update`."""
+"""Every template as it was reviewed. To accept a change: `make snapshots`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def masked(template: dict[str, Any]) -> dict[str, Any]:
 def test_the_template_is_the_one_that_was_reviewed(
     stage: str, topology: Topology, part: str, snapshot: SnapshotAssertion
 ) -> None:
-    assert masked(template_of(stage, topology, part)) == snapshot.use_extension(JSONSnapshotExtension)
+    is_same = masked(template_of(stage, topology, part)) == snapshot.use_extension(JSONSnapshotExtension)
+    assert is_same, "the template has changed: `make snapshots`, review the diff, commit it"
 
 
 def test_masking_hides_the_asset_and_no_more() -> None:
