@@ -85,8 +85,10 @@ class Secrets:
             import boto3
             from botocore.config import Config
 
+            from stripe_cache.tiers.aws_deadline import bounded
+
             config = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
-            self._client = boto3.session.Session().client("secretsmanager", config=config)
+            self._client = bounded(boto3.session.Session().client("secretsmanager", config=config))
         return self._client
 
 
