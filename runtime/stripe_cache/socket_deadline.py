@@ -1,4 +1,4 @@
-"""A socket whose sending and reading end by the clock, for HTTP clients that bound each wait for bytes and not their sum.
+"""A socket whose sending and reading end by the clock, for HTTP clients that bound each wait and not their sum.
 
 A server that sends one byte in time, again and again, is waited for as long as it likes otherwise.
 """

@@ -29,15 +29,15 @@ def bounded(client: Any) -> Any:
     The clients of anybody else are left as they are: what is replaced are the pools of this one.
     """
     try:
-        session = client._endpoint.http_session
-        manager = session._manager
+        session = client._endpoint.http_session  # noqa: SLF001 (botocore has no other way to its pools)
+        manager = session._manager  # noqa: SLF001 (as above)
     except AttributeError:
         # Lambda brings a boto3 of its own, and newer ones may look different inside: a cache that may be slow is
         # better than none.
-        log.error("this botocore has no connection pools where they are expected: its calls are bounded by it alone")
+        log.warning("this botocore has no connection pools where they are expected: its calls are bounded by it alone")
         return client
     # The session's is for managers of proxies, which are made later.
-    session._pool_classes_by_scheme = manager.pool_classes_by_scheme = _POOLS
+    session._pool_classes_by_scheme = manager.pool_classes_by_scheme = _POOLS  # noqa: SLF001 (as above)
     return client
 
 
@@ -117,11 +117,11 @@ class _Bounded:
         return left
 
 
-class _Connection(_Bounded, AWSHTTPConnection):
+class _Connection(_Bounded, AWSHTTPConnection):  # type: ignore[misc]  # botocore's own bases disagree
     pass
 
 
-class _SecureConnection(_Bounded, AWSHTTPSConnection):
+class _SecureConnection(_Bounded, AWSHTTPSConnection):  # type: ignore[misc]  # as above
     pass
 
 
