@@ -41,6 +41,19 @@ def bounded(client: Any) -> Any:
     return client
 
 
+class _End:
+    """When an exchange ends. Apart from its connection, so that no cycle keeps a dropped one from being freed."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+
+    def set(self, seconds: float | None, since: float) -> None:
+        self._at = None if seconds is None else since + seconds
+
+    def left(self) -> float | None:
+        return None if self._at is None else self._at - time.monotonic()
+
+
 class _Bounded:
     """What bounds a connection of botocore's; one thread uses it at a time."""
 
@@ -50,14 +63,17 @@ class _Bounded:
     _dns_host: str
     port: int
 
-    _ends: float | None = None
     _began: float = 0.0
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self._end = _End()
+        super().__init__(*given, **options)
 
     def connect(self) -> None:
         """Connect and shake hands by one deadline."""
-        self._end_in(self.timeout)
+        self._end.set(self.timeout, time.monotonic())
         super().connect()  # type: ignore[misc]  # of the connection this is mixed with
-        self.sock = Hurried(self.sock, self._left)
+        self.sock = Hurried(self.sock, self._end.left)
 
     def _new_conn(self) -> Any:
         """Try the addresses of the name one after the other, each in the time that all of them have left."""
@@ -67,7 +83,7 @@ class _Bounded:
         except OSError as error:
             raise NewConnectionError(self, f"Failed to resolve {name!r} ({error})") from error  # type: ignore[arg-type]
         # Looking up the name has no deadline, and takes none of this one's time.
-        self._end_in(timeout)
+        self._end.set(timeout, time.monotonic())
         try:
             for address in dict.fromkeys(str(place[4][0]) for place in found):
                 self._dns_host, self.timeout = address, self._left_to_connect()
@@ -86,32 +102,26 @@ class _Bounded:
 
     def _tunnel(self) -> None:
         """Have a proxy connect, by the same deadline; the handshake then needs the socket itself."""
-        plain, self.sock = self.sock, Hurried(self.sock, self._left)
+        plain, self.sock = self.sock, Hurried(self.sock, self._end.left)
         super()._tunnel()  # type: ignore[misc]  # as above
         self.sock = plain
-        hurry(plain, self._left)
+        hurry(plain, self._end.left)
 
     def request(self, *given: Any, **options: Any) -> None:
         """Connect if need be, and then send by a deadline of its own."""
         if self.sock is None:
             self.connect()
         self._began = time.monotonic()
-        self._end_in(self.timeout)
+        self._end.set(self.timeout, self._began)
         super().request(*given, **options)  # type: ignore[misc]  # as above
 
     def getresponse(self, *given: Any, **options: Any) -> Any:
         """Read the answer's head, and let its body be read, by a deadline that began with the sending."""
-        self._ends = None if self.timeout is None else self._began + self.timeout
+        self._end.set(self.timeout, self._began)
         return super().getresponse(*given, **options)  # type: ignore[misc]  # as above
 
-    def _end_in(self, seconds: float | None) -> None:
-        self._ends = None if seconds is None else time.monotonic() + seconds
-
-    def _left(self) -> float | None:
-        return None if self._ends is None else self._ends - time.monotonic()
-
     def _left_to_connect(self) -> float | None:
-        left = self._left()
+        left = self._end.left()
         if left is not None and left <= 0:
             raise ConnectTimeoutError(self, f"Connection to {self._dns_host} timed out")
         return left
