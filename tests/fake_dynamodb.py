@@ -13,10 +13,11 @@ SERVICE = "com.amazon.coral.service#"
 
 
 class FakeDynamoDB(Loopback):
-    """Answers every request with `status` and `body`, and counts requests and connections."""
+    """Answers every request with `status`, `headers` and `body`, and counts requests and connections."""
 
     def __init__(self) -> None:
         self.status, self.body = 200, b"{}"
+        self.headers = [("x-amzn-RequestId", "1")]
         self.requests: list[str] = []
         self.connections = 0
         super().__init__(_Handler)
@@ -42,4 +43,4 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
         self.given()
         self.server.requests.append(self.headers["X-Amz-Target"].partition(".")[2])
         self.server.gate.wait(PATIENCE)
-        self.answer(self.server.status, self.server.body)
+        self.answer(self.server.status, self.server.body, self.server.headers)

@@ -1,12 +1,10 @@
 """A `requests` session whose answers end by the clock. Importing this imports requests: do it on first use.
 
-The timeout of `requests` bounds each wait for bytes, not their sum: a server that sends one byte in time, again and
-again, is waited for as long as it likes. So what a connection reads from its socket is given the time that is left.
+The timeout of `requests` bounds each wait for bytes, not their sum (see socket_deadline.py).
 """
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from typing import Any
@@ -15,6 +13,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from stripe_cache.socket_deadline import Hurried
 
 _mine = threading.local()
 """When this thread's read ends: a session, its connections and their reading all stay in one thread."""
@@ -51,55 +51,21 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-class _Reader(io.RawIOBase):
-    """What a socket receives, each part of it in the time that is left."""
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        # Keeps the socket open for as long as the answer is being read, as socket.makefile does.
-        self._raw = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        ends = getattr(_mine, "ends", None)
-        if ends is not None:
-            left = ends - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the answer did not end in time")
-            self._sock.settimeout(left)
-        received: int | None = self._raw.readinto(buffer)
-        return received
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Socket:
-    """Another socket, of which http.client reads through a _Reader."""
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def makefile(self, *_args: Any, **_options: Any) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock))
+def _left() -> float | None:
+    ends = getattr(_mine, "ends", None)
+    return None if ends is None else ends - time.monotonic()
 
 
 class _Connection(HTTPConnection):
     def connect(self) -> None:
         super().connect()
-        self.sock: Any = _Socket(self.sock)
+        self.sock: Any = Hurried(self.sock, _left)
 
 
 class _SecureConnection(HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        self.sock: Any = _Socket(self.sock)
+        self.sock: Any = Hurried(self.sock, _left)
 
 
 class _Pool(HTTPConnectionPool):

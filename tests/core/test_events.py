@@ -21,6 +21,14 @@ def snapshot(event_type: str, body: dict[str, Any], previous: dict[str, Any] | N
     return affected({"id": "evt_1", "object": "event", "type": event_type, "data": data, **more})
 
 
+CHANGED: dict[str, Any] = {
+    "id": "evt_1",
+    "object": "event",
+    "type": "customer.updated",
+    "data": {"object": {"id": "cus_1", "object": "customer"}},
+}
+
+
 def thin(event_type: str, related: dict[str, Any] | None, **more: Any) -> Affected:
     return affected({"id": "evt_1", "object": "v2.core.event", "type": event_type, "related_object": related, **more})
 
@@ -245,11 +253,23 @@ def test_every_rule_matches_an_event_or_an_operation_and_names_known_types_and_f
         ({"id": "evt_1", "object": "event", "type": "x", "data": {"object": []}}, "has no object under"),
         ({"detail-type": "x", "detail": "y"}, "`detail` is 'y'"),
         ({"detail-type": "x"}, "`detail` is missing"),
+        (CHANGED | {"account": "acct 2"}, "`account` is 'acct 2'"),
+        (CHANGED | {"account": ""}, "`account` is ''"),
+        (CHANGED | {"account": {"id": "acct_2"}}, "`account` is of type dict"),
+        (CHANGED | {"account": None, "context": "org_1/"}, "`context` is 'org_1/'"),
+        (CHANGED | {"object": "v2.core.event", "context": 2}, "`context` is of type int"),
+        ({"detail-type": "x", "account": "123456789012", "detail": CHANGED | {"account": []}}, "`account` is of type"),
     ],
 )
 def test_what_is_no_event_is_refused_and_says_what_is_missing(event: Any, missing: str) -> None:
     with pytest.raises(NotAnEventError, match=missing):
         affected(event)
+
+
+@pytest.mark.parametrize("absent", [{}, {"account": None}, {"context": None}, {"account": None, "context": None}])
+@pytest.mark.parametrize("kind", ["event", "v2.core.event"])
+def test_an_event_that_names_no_account_is_the_receivers_own(kind: str, absent: dict[str, None]) -> None:
+    assert affected(CHANGED | {"object": kind} | absent).account is None
 
 
 JSON = st.recursive(

@@ -193,3 +193,14 @@ def test_an_event_of_the_mode_not_served_is_acknowledged_and_ignored(
     assert webhook.handler(delivery(event | {"livemode": True}), None)["statusCode"] == 200
     forget()
     assert ask(customer)["name"] != "Changed"
+
+
+@pytest.mark.parametrize("account", ["acct 2", "", {"id": "acct_2"}, ["acct_2"]])
+def test_a_signed_event_of_an_account_that_can_be_none_is_rejected_and_voids_nothing(
+    fake: FakeStripe, delivery: Delivery, account: object
+) -> None:
+    customer, event = changed_customer(fake)
+    assert webhook.handler(delivery(event | {"account": account}), None)["statusCode"] == 400
+    assert ask(customer)["name"] != "Changed"
+    assert webhook.handler(delivery(event), None)["statusCode"] == 200
+    assert ask(customer)["name"] == "Changed"

@@ -200,7 +200,7 @@ def test_reads_that_could_not_be_told_do_not_make_every_reader_wait_and_are_told
     for namespace in accounts:
         allocation.tally(namespace)
     assert len(fake_dynamodb.requests) == 1, "one finds out for all, and the others are left for later"
-    fake_dynamodb.status, fake_dynamodb.body = 200, b"{}"
+    fake_dynamodb.status, fake_dynamodb.body = 200, b'{"Attributes": {}}'
     clock.advance(FIRST_PAUSE)
     before = len(fake_dynamodb.requests)
     for _ in range(2 * BATCH_READS):

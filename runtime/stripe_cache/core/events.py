@@ -158,10 +158,18 @@ def _changed(event_type: str, body: Mapping[str, Any], previous: Mapping[str, An
 
 
 def _account(event: Mapping[str, Any]) -> str | None:
-    """Name the connected account: `account`, or the innermost of a context such as `org_1/acct_2`."""
-    for value in (event.get("account"), event.get("context")):
-        if isinstance(value, str) and records.is_record(last := value.rpartition("/")[2]):
-            return last
+    """Name the connected account: `account`, or the innermost of a context such as `org_1/acct_2`; None without either.
+
+    What is there and can be no account is refused: to take it for absent would void the receiver's own records, and
+    leave stale those of whoever was meant.
+    """
+    for key in ("account", "context"):
+        value = event.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, str) or not records.is_record(last := value.rpartition("/")[2]):
+            raise NotAnEventError(f"`{key}` is {_shown(value)}: where an event has one, it names an account")
+        return last
     return None
 
 

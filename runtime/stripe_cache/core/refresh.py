@@ -26,6 +26,8 @@ log = logging.getLogger("stripe_cache")
 
 LOCK_SECONDS = 30.0
 """A refresh that has not come by then has failed and is asked for again."""
+_WAITED = 0.2
+"""Seconds after which a message that was taken kept its reader waiting for too long: the queue's own deadlines."""
 _KEPT = 4096
 
 
@@ -75,11 +77,19 @@ class Refresher:
             self._asked.move_to_end(name)
             if len(self._asked) > _KEPT:
                 self._asked.popitem(last=False)
+        was_slow = False
         try:
             if self._acquired(*name):
+                began = self._clock.monotonic()
                 self._queue.send(message, delay)
+                was_slow = self._clock.monotonic() - began > _WAITED
                 self._meter.count(metrics.REFRESH_QUEUED, object_type=object_type)
-            self._breaker.succeeded()
+            if was_slow:
+                # The second in a row opens it. The first may have made boto3's client (see `warm`), and does not
+                # speak for the queue.
+                self._breaker.failed(was_slow=False)
+            else:
+                self._breaker.succeeded()
         except StripeCacheError as error:
             self._breaker.failed(was_slow=True)
             log.warning("a refresh could not be asked for: %s", error)

@@ -68,14 +68,15 @@ class Secrets:
         for version in _VERSIONS:
             try:
                 answer = self._secrets_manager().get_secret_value(SecretId=secret_id, VersionStage=version)
-            except (ClientError, BotoCoreError) as error:
+                found.extend(_parse(answer.get("SecretString", "")))
+            except Exception as error:  # noqa: BLE001 (botocore stumbles over an answer of a strange shape)
                 if version == _VERSIONS[0]:
+                    # Only the kind of a stranger's error: its text may quote what it could not digest.
+                    said = error if isinstance(error, (ClientError, BotoCoreError)) else type(error).__name__
                     raise SecretError(
-                        f"{setting} names the secret {secret_id!r}, which cannot be read: {error}"
+                        f"{setting} names the secret {secret_id!r}, which cannot be read: {said}"
                     ) from None
                 # Most secrets have no previous version.
-                continue
-            found.extend(_parse(answer.get("SecretString", "")))
         if not found:
             raise SecretError(f"{setting} names the secret {secret_id!r}, which holds no string")
         return tuple(dict.fromkeys(found))
@@ -85,8 +86,10 @@ class Secrets:
             import boto3
             from botocore.config import Config
 
+            from stripe_cache.tiers.aws_deadline import bounded
+
             config = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
-            self._client = boto3.session.Session().client("secretsmanager", config=config)
+            self._client = bounded(boto3.session.Session().client("secretsmanager", config=config))
         return self._client
 
 

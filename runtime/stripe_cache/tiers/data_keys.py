@@ -34,6 +34,7 @@ MOST_MESSAGES = 2**20
 """Values one process seals with one key. 4,096 processes that share a key stay below the 2^32 that NIST allows with
 random nonces (SP 800-38D, section 8.3)."""
 _MOST_KEYS = 512
+_KEY_BYTES = 32
 _SKEW = 300
 _PAUSE = 5.0
 """Seconds for which a KMS key is left alone after a failure: nobody waits for a sick one at every value."""
@@ -179,7 +180,7 @@ class DataKeys:
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
         """Ask KMS; None if it refuses this ciphertext, KeyUnavailableError if it does not answer."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ClientError
 
         began, asked = self._clock.monotonic(), (operation, arguments["KeyId"])
         if began < max(self._away_until, self._pauses.get(asked, began)) or not self._may_ask(began):
@@ -188,7 +189,7 @@ class DataKeys:
             raise self._unavailable("KMS is not asked, the invocation is about to end")
         try:
             self._client = self._client or self._connect()
-            return getattr(self._client, operation)(**arguments)
+            return _whole(getattr(self._client, operation)(**arguments), arguments)
         except ClientError as error:
             code = error.response["Error"].get("Code", "")
             if code in _REFUSED:
@@ -196,10 +197,10 @@ class DataKeys:
             self._pauses[asked] = self._clock.monotonic() + _PAUSE
             # Only the code: KMS's message may name principals and keys.
             raise self._unavailable(f"KMS answered {code}") from None
-        except BotoCoreError as error:
+        except Exception as error:  # noqa: BLE001 (botocore stumbles over an answer of a strange shape)
             # Whatever else it would be asked, with whichever key, would be waited for as long.
             self._away_until = self._clock.monotonic() + _PAUSE
-            raise self._unavailable(f"KMS cannot be reached: {type(error).__name__}") from None
+            raise self._unavailable(f"KMS gives no answer: {type(error).__name__}") from None
         finally:
             self._waits.seconds = self.waited() + self._clock.monotonic() - began
 
@@ -214,6 +215,14 @@ class DataKeys:
     def _unavailable(self, reason: str) -> KeyUnavailableError:
         self._meter.count(KEY_UNAVAILABLE)
         return KeyUnavailableError(reason)
+
+
+def _whole(answer: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with a key in it, and the wrapped one if none was given; raises ValueError for another."""
+    wrapped = asked.get("CiphertextBlob") or answer["CiphertextBlob"]
+    if len(answer["Plaintext"]) != _KEY_BYTES or not wrapped:
+        raise ValueError("KMS answered with no key of 256 bits")
+    return answer
 
 
 def _context(namespace: str, born: int) -> dict[str, str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from stripe_cache.tiers import aws_deadline
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,9 +19,10 @@ that is gone without a word would answer at the deadline only. What a peer has c
 
 
 def connect(timeout: float, bounded: Callable[[float], float] | None = None) -> Any:
-    """Return a client whose every call ends within `timeout` seconds of connecting and as many of waiting; no retries.
+    """Return a client whose every call ends within `timeout` seconds of connecting and as many of the whole exchange.
 
-    `bounded` shrinks the waiting as the time of a Lambda invocation ends. Region, credentials and endpoint
+    Both count by the clock, however slowly bytes come in (see aws_deadline.py); no retries. `bounded` shrinks the time
+    of the exchange as the time of a Lambda invocation ends. Region, credentials and endpoint
     (AWS_ENDPOINT_URL_DYNAMODB) are boto3's own affair.
     """
     config = Config(
@@ -31,7 +34,7 @@ def connect(timeout: float, bounded: Callable[[float], float] | None = None) -> 
         tcp_keepalive=True,
     )
     # A session of our own: boto3's default session must not be shared while it is being made by two threads.
-    client = boto3.session.Session().client("dynamodb", config=config)
+    client = aws_deadline.bounded(boto3.session.Session().client("dynamodb", config=config))
     client.meta.events.register("before-send.dynamodb", _Attendant(client, timeout, bounded).prepare)
     return client
 

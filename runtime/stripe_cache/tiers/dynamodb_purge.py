@@ -11,6 +11,7 @@ from stripe_cache.core.ports import State
 from stripe_cache.core.protocol import is_held
 from stripe_cache.core.purge import Page
 from stripe_cache.tiers import codec
+from stripe_cache.tiers.dynamodb_table import genuine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,17 +97,18 @@ class DynamoDBSearch:
         return True
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ClientError
 
         try:
             self._connected = self._connected or self._connect()
-            return getattr(self._connected, operation)(TableName=self._table, **arguments)
+            return genuine(getattr(self._connected, operation)(TableName=self._table, **arguments))
         except ClientError as error:
             code = error.response["Error"].get("Code", "")
             if code == "ConditionalCheckFailedException":
                 raise _ChangedError(f"dynamodb: {operation}: {code}") from error
             raise TierError(f"dynamodb: {operation}: {code}") from error
-        except BotoCoreError as error:
+        except Exception as error:
+            # Not botocore's own alone: it stumbles over an answer that is no JSON object.
             raise TierError(f"dynamodb: {operation}: {type(error).__name__}") from error
 
 

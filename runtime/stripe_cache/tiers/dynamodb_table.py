@@ -54,6 +54,7 @@ class Table:
     | throttled, over the limit, keys left unprocessed | TierThrottledError | no waiting; left alone a second at most |
     | 5xx | TierError | no waiting; the breaker decides |
     | no answer in time, a broken connection | TierError | the same |
+    | anything else, or 200 without a request id: something else than DynamoDB answers | TierError | the same |
     | an attribute of another type | DamagedItemError | the item is reset, see dynamodb_items.py |
     | item too large | ItemTooLargeError | the other variants make room |
     """
@@ -74,7 +75,7 @@ class Table:
                 ProjectionExpression=projection,
                 **extra,
             )
-        item: dict[str, Any] | None = answer.get("Item")
+            item: dict[str, Any] | None = genuine(answer).get("Item")
         return item
 
     def get_many(self, pks: Sequence[str], projection: str) -> dict[str, dict[str, Any]]:
@@ -85,11 +86,11 @@ class Table:
             keys = [{PARTITION_KEY: {"S": pk}} for pk in wanted[start : start + _BATCH]]
             request = {self._name: {"Keys": keys, "ConsistentRead": True, "ProjectionExpression": projection}}
             with self._translated():
-                answer = self._client().batch_get_item(RequestItems=request)
-            if answer.get("UnprocessedKeys"):
-                # An unread generation must not pass for an absent one, and waiting is not a cache's business.
-                raise TierThrottledError("dynamodb: the table is throttled: BatchGetItem left keys unprocessed")
-            found |= {item["pk"]["S"]: item for item in answer["Responses"].get(self._name, [])}
+                answer = genuine(self._client().batch_get_item(RequestItems=request))
+                if answer.get("UnprocessedKeys"):
+                    # An unread generation must not pass for an absent one, and waiting is not a cache's business.
+                    raise TierThrottledError("dynamodb: the table is throttled: BatchGetItem left keys unprocessed")
+                found |= {item["pk"]["S"]: item for item in answer["Responses"].get(self._name, [])}
         return found
 
     def update(
@@ -118,7 +119,8 @@ class Table:
                 )
             except client.exceptions.ConditionalCheckFailedException:
                 return None
-        item: dict[str, Any] = answer.get("Attributes", {})
+            item: dict[str, Any] = {} if condition else answer["Attributes"]
+            genuine(answer)
         return item
 
     def _client(self) -> Any:
@@ -139,9 +141,14 @@ class Table:
             raise SettingError("DynamoDB: boto3 finds no AWS credentials: give the process a role") from error
         except BotoCoreError as error:
             raise TierError(f"dynamodb: {type(error).__name__}: {error}") from error
+        except (TierError, ConfigurationError):
+            raise
+        except Exception as error:
+            # An answer of another shape, over which botocore stumbles or we do. Its text may quote the answer.
+            raise TierError(f"dynamodb: {type(error).__name__}") from error
 
     def _translate(self, error: Any) -> TierError | ConfigurationError:
-        code, text = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+        code, text = (str(error.response["Error"].get(part, "")) for part in ("Code", "Message"))
         if code == "ResourceNotFoundException":
             return TableError(
                 f"DynamoDB has no table {self._name!r} here: deploy the store stack, or correct STRIPE_CACHE_TABLE"
@@ -162,3 +169,14 @@ class Table:
         if code == "ValidationException" and "size" in text.lower():
             return ItemTooLargeError(f"dynamodb: {text}")
         return (TierThrottledError if code in _THROTTLED else TierError)(f"dynamodb: {code}: {text}")
+
+
+def genuine(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer of DynamoDB's, which always has a request id; raises TierError for another.
+
+    What stands before it may answer 200 as well, and botocore makes of a page of HTML what it makes of `{}`: an item
+    that is not there, or a conditional write that was made. A void that nobody made would be taken for one.
+    """
+    if not answer["ResponseMetadata"].get("RequestId"):
+        raise TierError("dynamodb: an answer without a request id: something else than DynamoDB answers for it")
+    return answer

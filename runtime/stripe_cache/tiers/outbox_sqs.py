@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stripe_cache.core.errors import TierError
+from stripe_cache.tiers import sqs_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +31,7 @@ class SqsOutbox:
 
     def put(self, missed: Missed) -> None:
         """Send it, in several messages if it names many records; raises TierError."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         steps = range(0, max(1, len(missed.records)), _RECORDS_PER_MESSAGE)
         parts = [replace(missed, records=missed.records[start : start + _RECORDS_PER_MESSAGE]) for start in steps]
-        try:
-            client = self._connect()
-            for part in parts:
-                client.send_message(QueueUrl=self._url, MessageBody=json.dumps(part.message()))
-        except (ClientError, BotoCoreError) as error:
-            raise TierError(f"sqs: {type(error).__name__}: {error}") from error
+        for part in parts:
+            sqs_messages.send(self._connect, self._url, json.dumps(part.message()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from stripe_cache.core.errors import TierError
+from stripe_cache.tiers import sqs_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +23,4 @@ class SqsRefreshQueue:
 
     def send(self, message: dict[str, Any], delay: int = 0) -> None:
         """Send one message; raises TierError."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            body = json.dumps(message)
-            self._connect().send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay)
-        except (ClientError, BotoCoreError) as error:
-            raise TierError(f"sqs: {type(error).__name__}: {error}") from error
+        sqs_messages.send(self._connect, self._url, json.dumps(message), DelaySeconds=delay)
