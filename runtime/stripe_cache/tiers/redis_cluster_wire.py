@@ -24,7 +24,7 @@ from redis.crc import key_slot
 
 from stripe_cache.core.breaker import Breaker
 from stripe_cache.core.clock import SystemClock
-from stripe_cache.tiers.redis_wire import IdleConnectionError
+from stripe_cache.tiers.redis_wire import BusyError, IdleConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -68,7 +68,7 @@ class ClusterWire:
         self._pid = os.getpid()
         self._lock = Lock()
         self._in_doubt = True
-        self._read_at = float("-inf")
+        self._read_at = self._failed_at = float("-inf")
         self._lost: Node | None = None
         self._breakers: dict[Node, Breaker] = {}
         # Since when nodes are left alone, and when any node last answered while there was one; monotonic.
@@ -152,10 +152,11 @@ class ClusterWire:
     def _ask(self, places: dict[Node, list[int]], commands: Sequence[tuple[Any, ...]], replies: list[Any]) -> None:
         sent: list[tuple[Node, Sent]] = []
         failures: list[redis.RedisError] = []
+        began = time.monotonic()
         # In the same order everywhere: a thread holds a connection to one node while it waits for another's.
         for node in sorted(places):
             try:
-                sent.append((node, self._wire(node).send([commands[index] for index in places[node]])))
+                sent.append((node, self._wire(node).send([commands[index] for index in places[node]], began)))
             except redis.RedisError as error:
                 failures.append(self._note(node, error))
             except BaseException:
@@ -176,7 +177,8 @@ class ClusterWire:
                 self._well(node)
             for index, reply in zip(places[node], answers, strict=True):
                 replies[index] = reply
-        for failure in sorted(failures, key=lambda one: isinstance(one, AwayError)):
+        # What says most about the cluster as a whole.
+        for failure in sorted(failures, key=lambda one: (isinstance(one, AwayError), isinstance(one, BusyError))):
             raise failure
 
     def _note(self, node: Node, error: redis.RedisError) -> redis.RedisError:
@@ -215,9 +217,13 @@ class ClusterWire:
         return wire
 
     def _read_map(self) -> None:
+        began = time.monotonic()
         with self._lock:
             if not self._in_doubt or (self._masters and time.monotonic() - self._read_at < _MAP_SECONDS):
                 return
+            if self._failed_at > began:
+                # Others asked while this one waited. One after the other would cost each a deadline more.
+                raise redis.TimeoutError("no node told the map of the slots while this thread waited for it")
             self._read_at = time.monotonic()
             known = self._known
             # Any node can tell; one that has just failed, or is left alone, is asked only when there is no other.
@@ -231,6 +237,7 @@ class ClusterWire:
                 self._note(asked, error)
                 self._lost = asked
                 if not self._masters:
+                    self._failed_at = time.monotonic()
                     raise
                 return
             self._in_doubt, self._lost, self._teller = False, None, asked

@@ -154,9 +154,8 @@ class Wire:
 
     def _note(self, error: BaseException) -> None:
         """Remember when the server last failed; before the permit is given back, so that whoever gets it knows."""
-        if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) and not isinstance(
-            error, IdleConnectionError
-        ):
+        is_sign = isinstance(error, (redis.ConnectionError, redis.TimeoutError))
+        if is_sign and not isinstance(error, IdleConnectionError):
             self._failed_at = time.monotonic()
 
     def _close_idle(self) -> None:
