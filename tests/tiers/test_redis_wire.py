@@ -1,26 +1,32 @@
 from __future__ import annotations
 
+import gc
+import itertools
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 
 from local.valkey import Valkey
-from stripe_cache.core.errors import TierError
-from stripe_cache.core.ports import NO_HOLD, NullMeter
-from stripe_cache.tiers import redis_connection
+from stripe_cache.core.clock import SystemClock
+from stripe_cache.core.errors import TierBusyError, TierError
+from stripe_cache.core.ports import NO_HOLD, NullMeter, Slot
+from stripe_cache.tiers import redis_connection, redis_permits, redis_wire
+from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.redis import RedisTier
 from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
-from stripe_cache.tiers.redis_wire import Wire
+from stripe_cache.tiers.redis_wire import BusyError, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 THREADS = 8
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,6 +153,103 @@ def test_a_failed_exchange_gives_its_connection_back_to_the_pool(
             wire.execute_command("ECHO", "b")
         valkey.thaw()
     assert wire.execute_command("ECHO", "c") == b"c"
+
+
+class Interruption:
+    """Raises KeyboardInterrupt before one step of the interpreter in the wire's code, as a signal's handler may."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
+        files = {redis_wire.__file__, redis_permits.__file__}
+        # What is raised where an object ends goes nowhere: it would take a second signal to lose a permit there.
+        if frame.f_code.co_filename not in files or frame.f_code.co_name == "__del__":
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self
+
+
+def interrupted(wire: Wire, step: int) -> bool:
+    """Interrupt an exchange before a step; return whether it had so many."""
+    before = sys.gettrace()
+    sys.settrace(Interruption(step))
+    try:
+        assert wire.exchange([("ECHO", "a")]) == [b"a"]
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_a_signal_that_raises_at_any_step_loses_no_connection_and_mixes_no_answers(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_CONNECTIONS", 1)
+    wire = connect(parse(valkey.url), 5.0)
+    assert isinstance(wire, Wire)
+    steps = next(step for step in itertools.count(1) if not answers_after(wire, step))
+    assert steps > 100
+
+
+def answers_after(wire: Wire, step: int) -> bool:
+    went_on = interrupted(wire, step)
+    if not wire._permits.qsize():
+        gc.collect()
+    # There is one connection: had its permit been lost, this would be a BusyError.
+    assert wire.exchange([("ECHO", f"after-{step}")]) == [f"after-{step}".encode()]
+    return went_on
+
+
+def test_who_waits_in_vain_for_a_connection_holds_it_against_nobody(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_CONNECTIONS", 1)
+    wire = connect(parse(valkey.url), 0.1)
+    assert isinstance(wire, Wire)
+    tier = RedisTier(lambda: wire, NullMeter())
+    guard = GuardedTier(tier, 0.3, SystemClock(), NullMeter())
+    held = wire.send([("ECHO", "held")])
+    began = time.monotonic()
+    with pytest.raises(BusyError, match="all 1 connections of this process"):
+        wire.execute_command("PING")
+    assert time.monotonic() - began >= 0.1
+    for _ in range(3):
+        with pytest.raises(TierBusyError):
+            guard.touch("acct_1.test", ["cus_1"], "t1", 60)
+        assert guard.read("acct_1.test", [Slot("cus_1")])[0].generation is None
+    assert not guard.is_open
+    assert wire.receive(held) == [b"held"]
+    assert wire.execute_command("PING")
+
+
+def test_who_waits_while_the_server_fails_others_gives_up_with_them(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_CONNECTIONS", 2)
+    timeout, count = 0.3, 24
+    wire = connect(parse(valkey.url), timeout)
+    wire.execute_command("PING")
+    barrier = Barrier(count)
+
+    def took(_: int) -> float:
+        barrier.wait()
+        began = time.monotonic()
+        with pytest.raises((redis.TimeoutError, BusyError)):
+            wire.execute_command("PING")
+        return time.monotonic() - began
+
+    valkey.freeze()
+    with ThreadPoolExecutor(count) as threads:
+        waited = list(threads.map(took, range(count)))
+    valkey.thaw()
+    assert max(waited) < 4 * timeout, "there would be twelve waves"
+    assert wire.execute_command("PING")
 
 
 def test_a_server_that_is_gone_raises_and_one_that_is_back_answers(valkey: Valkey, wire: Wire) -> None:
