@@ -128,7 +128,7 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """What STRIPE_CACHE_REDIS_URL takes: all nodes, the dead ones too, so that one that is dead is no way to fail."""
+        """What STRIPE_CACHE_REDIS_URL takes: all nodes, also those that are dead, as a deployment's setting would."""
         return self.url_of(USER if self._user_rules else "")
 
     def url_of(self, name: str, *seeds: Node) -> str:
