@@ -128,14 +128,15 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """What STRIPE_CACHE_REDIS_URL takes: a living node, and the way to the rest."""
+        """What STRIPE_CACHE_REDIS_URL takes: all nodes, also those that are dead, as a deployment's setting would."""
         return self.url_of(USER if self._user_rules else "")
 
-    def url_of(self, name: str) -> str:
-        """Return the same for a user made by `set_user`."""
+    def url_of(self, name: str, *seeds: Node) -> str:
+        """Return the same for a user made by `set_user`, or without one for ""; with these nodes alone, if any."""
         user = f"{name}:{PASSWORD}@" if name else ""
         scheme, ca = ("rediss", f"?ca_certs={quote(str(self._tls.certificate))}") if self._tls else ("redis", "")
-        return f"{scheme}+cluster://{user}{LOOPBACK}:{self.living()[0].port}{ca}"
+        hosts = ",".join(f"{LOOPBACK}:{node.port}" for node in seeds or self.nodes)
+        return f"{scheme}+cluster://{user}{hosts}{ca}"
 
     def living(self) -> list[Node]:
         """Return the nodes whose process runs, frozen ones too."""

@@ -56,7 +56,10 @@ class Settings:
     livemode: bool | None = None
     """STRIPE_CACHE_LIVEMODE: serve keys of this mode only. None serves both, each in a namespace of its own."""
     redis_url: str = field(default="", repr=False)
-    """STRIPE_CACHE_REDIS_URL: redis://, rediss://, redis+cluster:// or rediss+cluster://; empty for no Redis tier."""
+    """STRIPE_CACHE_REDIS_URL: redis://, rediss://, redis+cluster:// or rediss+cluster://; empty for no Redis tier.
+
+    A cluster's names several nodes, redis+cluster://h1:6379,h2:6379, or the one name that leads to all of them.
+    """
     table: str = ""
     """STRIPE_CACHE_TABLE: the DynamoDB table's name or ARN; empty for no DynamoDB tier."""
     policy: Mapping[str, Any] = field(default_factory=dict)

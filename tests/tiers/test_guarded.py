@@ -7,7 +7,7 @@ from fakes import FakeClock, FaultyTier, RecordingMeter, key_of, stored_of
 
 from stripe_cache.core import metrics
 from stripe_cache.core.breaker import FIRST_PAUSE
-from stripe_cache.core.errors import TableError, TierError
+from stripe_cache.core.errors import TableError, TierBusyError, TierError
 from stripe_cache.core.ports import NO_HOLD, Reading, Slot, Stamp
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.memory import MemoryTier
@@ -70,6 +70,24 @@ def test_a_tier_that_is_well_again_is_used_again(guard: GuardedTier, faulty: Fau
     guard.touch(N, ["a"], "t", 9)
     assert not guard.is_open
     assert guard.read(N, [Slot("a")]) == [Reading("t", None)]
+
+
+def test_threads_of_our_own_in_the_way_neither_open_nor_close_it(
+    guard: GuardedTier, faulty: FaultyTier, clock: FakeClock, meter: RecordingMeter
+) -> None:
+    faulty.failing["read"] = TierBusyError("busy")
+    for _ in range(5):
+        guard.read(N, [Slot("a")])
+    assert not guard.is_open
+    assert meter.counts[metrics.TIER_ERROR, "memory"] == 5
+    faulty.kill()
+    for _ in range(2):
+        guard.read(N, [Slot("a")])
+    faulty.revive()
+    faulty.failing = {"read": TierBusyError("busy")}
+    clock.advance(FIRST_PAUSE)
+    guard.read(N, [Slot("a")])
+    assert guard.is_open, "the probe has learnt nothing"
 
 
 def test_an_invalidation_is_tried_even_while_the_tier_is_left_alone(guard: GuardedTier, faulty: FaultyTier) -> None:

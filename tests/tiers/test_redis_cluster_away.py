@@ -54,7 +54,7 @@ class Bench:
         self.tier = RedisTier(lambda: connect(parse(cluster.url), TIMEOUT), meter)
         self.guard = GuardedTier(self.tier, TIMEOUT * 3, SystemClock(), meter)
         home = cluster.master_of(record_key(namespace, "#"))
-        # Another than the one that the URL names, which tells the map.
+        # Another than the one that the URL names first, which tells the map.
         self.victim: Node = next(node for node in reversed(cluster.masters()) if node is not home)
         names = [f"cus_{number}" for number in range(24)]
         self.lost = [one for one in names if cluster.master_of(record_key(namespace, one)) is self.victim]

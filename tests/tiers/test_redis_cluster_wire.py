@@ -141,7 +141,8 @@ def test_a_cluster_that_lacks_a_slot_says_so_and_serves_the_others(
 
 
 def test_a_url_of_the_wrong_kind_is_named_with_the_remedy(cluster: RedisCluster, valkey: Valkey) -> None:
-    plain = RedisTier(lambda: connect(parse(cluster.url.replace("+cluster", "")), TIMEOUT), NullMeter())
+    url = cluster.url_of("", cluster.living()[0]).replace("+cluster", "")
+    plain = RedisTier(lambda: connect(parse(url), TIMEOUT), NullMeter())
     with pytest.raises(ConfigurationError, match=r"use redis\+cluster://"):
         plain.read("n", [Slot(record) for record in RECORDS])
     url = valkey.url.replace("redis://", "redis+cluster://")

@@ -18,6 +18,24 @@ from stripe_cache.tiers.redis_url import RedisAddress, parse
         ("redis+cluster://host/", RedisAddress("host", 6379, tls=False, cluster=True, database=0)),
         ("rediss+cluster://[::1]:1/0", RedisAddress("::1", 1, tls=True, cluster=True, database=0)),
         (
+            "redis+cluster://me:a%2Cb@h1:7000,h2,[::1]:7002,h1:7000/0?region=x",
+            RedisAddress(
+                "h1",
+                7000,
+                tls=False,
+                cluster=True,
+                database=0,
+                username="me",
+                password="a,b",
+                region="x",
+                others=(("h2", 6379), ("::1", 7002)),
+            ),
+        ),
+        (
+            "rediss+cluster://[::1]:7000,h2:7001",
+            RedisAddress("::1", 7000, tls=True, cluster=True, database=0, others=(("h2", 7001),)),
+        ),
+        (
             "rediss://c.example.com?iam_user=app&cache_name=stripe&serverless=true&region=eu-west-1",
             RedisAddress(
                 "c.example.com",
@@ -33,7 +51,7 @@ from stripe_cache.tiers.redis_url import RedisAddress, parse
         ),
     ],
 )
-def test_the_four_schemes_are_read(url: str, expected: RedisAddress) -> None:
+def test_each_kind_of_address_is_read(url: str, expected: RedisAddress) -> None:
     assert parse(url) == expected
 
 
@@ -56,6 +74,13 @@ def test_credentials_are_unquoted_and_never_shown(user: str, password: str) -> N
         ("redis://[::1", "no URL"),
         ("redis://host/zero", "database number such as /0"),
         ("redis://host/-1", "database number"),
+        ("redis://h1:1,h2:2", r"only a cluster has several hosts; use redis\+cluster://"),
+        ("rediss://h1:1,h2:2", r"only a cluster has several hosts; use rediss\+cluster://"),
+        ("redis+cluster://,h2:2", "names no host"),
+        ("redis+cluster://h1:1,", "no URL .*a host is missing behind a comma"),
+        ("redis+cluster://h1:1,:2", "no URL .*a host is missing behind a comma"),
+        ("redis+cluster://h1:1,h2:port", "no URL"),
+        ("redis+cluster://u:p@h1:1,u:p@h2:2", "no URL .*user and password go before the first host only"),
         ("redis+cluster://host/1", "a cluster has database 0 only"),
         ("redis://host?ssl=true", "unknown option 'ssl', known are"),
         ("rediss://host?iam_user=a", "needs both iam_user and cache_name"),
@@ -77,6 +102,9 @@ def test_what_cannot_work_is_named_with_the_remedy(url: str, said: str) -> None:
         "redis://:hunter2@",
         "redis://me:hunter2@host?x=1",
         "redis://me:hunt@hunter2@host?x=1",
+        "redis://me:hunter2@host,other",
+        "redis+cluster://me:hunter2@host,other:port",
+        "redis+cluster://me:hunter2@host,me:hunter2@other",
         "me:hunter2@host",
     ],
 )

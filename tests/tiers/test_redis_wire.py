@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -11,13 +13,15 @@ import pytest
 import redis
 
 from local.valkey import Valkey
-from stripe_cache.core.errors import TierError
-from stripe_cache.core.ports import NO_HOLD, NullMeter
-from stripe_cache.tiers import redis_connection
+from stripe_cache.core.clock import SystemClock
+from stripe_cache.core.errors import TierBusyError, TierError
+from stripe_cache.core.ports import NO_HOLD, NullMeter, Slot
+from stripe_cache.tiers import redis_connection, redis_permits
+from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.redis import RedisTier
 from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
-from stripe_cache.tiers.redis_wire import Wire
+from stripe_cache.tiers.redis_wire import BusyError, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +151,86 @@ def test_a_failed_exchange_gives_its_connection_back_to_the_pool(
             wire.execute_command("ECHO", "b")
         valkey.thaw()
     assert wire.execute_command("ECHO", "c") == b"c"
+
+
+def test_what_is_sent_and_never_received_costs_no_connection_and_answers_nobody_else(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_CONNECTIONS", 2)
+    wire = connect(parse(valkey.url), 5.0)
+    assert isinstance(wire, Wire)
+    for number in range(6):
+
+        def interrupted(told: str = f"lost-{number}") -> None:
+            # A signal's handler may raise anywhere, also when nobody has taken what `send` returned.
+            sent = wire.send([("ECHO", told)])
+            assert sent.replies
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert wire.exchange([("ECHO", f"{number}")]) == [f"{number}".encode()]
+
+
+def test_a_permit_comes_back_however_it_is_lost_and_none_outlives_its_wire() -> None:
+    made = redis_permits.permits(2)
+    made.get()
+    assert made.qsize() == 2, "lost at once"
+    permit = made.get()
+    permit.give_back()
+    assert made.qsize() == 2
+    del permit
+    assert made.qsize() == 2, "given back once"
+    kept = made.get()
+    del made
+    gc.collect()
+    kept.give_back()
+
+
+def test_who_waits_in_vain_for_a_connection_holds_it_against_nobody(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_CONNECTIONS", 1)
+    wire = connect(parse(valkey.url), 0.1)
+    assert isinstance(wire, Wire)
+    tier = RedisTier(lambda: wire, NullMeter())
+    guard = GuardedTier(tier, 0.3, SystemClock(), NullMeter())
+    held = wire.send([("ECHO", "held")])
+    began = time.monotonic()
+    with pytest.raises(BusyError, match="all 1 connections of this process"):
+        wire.execute_command("PING")
+    assert time.monotonic() - began >= 0.1
+    for _ in range(3):
+        with pytest.raises(TierBusyError):
+            guard.touch("acct_1.test", ["cus_1"], "t1", 60)
+        assert guard.read("acct_1.test", [Slot("cus_1")])[0].generation is None
+    assert not guard.is_open
+    assert wire.receive(held) == [b"held"]
+    assert wire.execute_command("PING")
+
+
+def test_who_waits_while_the_server_fails_others_gives_up_with_them(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_CONNECTIONS", 2)
+    timeout, count = 0.3, 24
+    wire = connect(parse(valkey.url), timeout)
+    wire.execute_command("PING")
+    barrier = Barrier(count)
+
+    def took(_: int) -> float:
+        barrier.wait()
+        began = time.monotonic()
+        with pytest.raises((redis.TimeoutError, BusyError)):
+            wire.execute_command("PING")
+        return time.monotonic() - began
+
+    valkey.freeze()
+    with ThreadPoolExecutor(count) as threads:
+        waited = list(threads.map(took, range(count)))
+    valkey.thaw()
+    assert max(waited) < 4 * timeout, "there would be twelve waves"
+    assert wire.execute_command("PING")
 
 
 def test_a_server_that_is_gone_raises_and_one_that_is_back_answers(valkey: Valkey, wire: Wire) -> None:

@@ -12,6 +12,7 @@ StripeCacheError
 ├── TierError                 a tier could not do its work; the guard turns it into a miss
 │   ├── CorruptEntryError     stored bytes are not an entry of ours
 │   ├── TierFullError         no room for more; what is there is served all the same
+│   ├── TierBusyError         other threads kept it busy for too long; nothing is known of how it is
 │   ├── TierPartError         a part of the tier is away, as was known; the rest of it answers
 │   ├── TierThrottledError    more is asked than it was given capacity for, this second
 │   └── KeyUnavailableError   no data key to seal or open an entry with, for now
@@ -114,6 +115,10 @@ class OriginUnavailableError(StripeCacheError):
 
 class TierPartError(TierError):
     """A part of the tier is known to be away and another part has answered since: nobody need leave all of it alone."""
+
+
+class TierBusyError(TierError):
+    """This process's other threads had all ways to the tier for too long: that says nothing about the tier."""
 
 
 class TierThrottledError(TierError):

@@ -6,7 +6,14 @@ import logging
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from stripe_cache.core.breaker import Breaker
-from stripe_cache.core.errors import ConfigurationError, TierError, TierFullError, TierPartError, TierThrottledError
+from stripe_cache.core.errors import (
+    ConfigurationError,
+    TierBusyError,
+    TierError,
+    TierFullError,
+    TierPartError,
+    TierThrottledError,
+)
 from stripe_cache.core.metrics import TIER_ERROR, TIER_OPEN
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Reading
 from stripe_cache.core.sealing import UNSEALED
@@ -151,6 +158,9 @@ class GuardedTier:
         self._meter.count(TIER_ERROR, tier=self.name)
         if isinstance(error, TierFullError | TierPartError):
             self._well()
+            return
+        if isinstance(error, TierBusyError):
+            # Threads of our own are no sign that it is sick, nor that it is well.
             return
         # A wrong table or URL will not mend itself: say it once an outage, as an error, and not at every call.
         if isinstance(error, ConfigurationError) and not self._complained:

@@ -13,7 +13,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import redis
-from redis.connection import Connection
+
+from stripe_cache.tiers.redis_dialling import Dialling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ _LEAST = 0.001
 """Seconds for what has arrived already, when nothing is left."""
 
 
-class Bounded(Connection):
+class Bounded(Dialling):
     """A connection; `bounded` says how much of a setting's seconds is left to use. Not thread-safe."""
 
     _sock: Any
@@ -41,7 +42,7 @@ class Bounded(Connection):
         self._entering = False
         self._born = self._used = (0.0, 0.0)
         self.has_answered = False
-        super().__init__(socket_timeout=timeout, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        super().__init__(socket_timeout=timeout, **options)
 
     @property
     def socket_connect_timeout(self) -> float:
@@ -75,8 +76,15 @@ class Bounded(Connection):
     def connect(self) -> None:
         """Connect, unless it is connected and fit."""
         if self._sock is not None and not self.is_fit():
-            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+            self.disconnect()
         super().connect()  # type: ignore[no-untyped-call]  # redis-py's
+
+    def disconnect(self, *given: Any, **options: Any) -> None:
+        """Close it; any number of times."""
+        if not self.has_answered:
+            # Connecting proves little: the kernel does that for a process which hangs.
+            self.dialled(well=False)
+        super().disconnect(*given, **options)  # type: ignore[no-untyped-call]  # redis-py's
 
     def connect_check_health(self, *given: Any, **options: Any) -> None:
         """Connect by the deadline of now."""
@@ -118,6 +126,7 @@ class Bounded(Connection):
     def answered(self) -> None:
         """Remember that and when it has."""
         self._used, self.has_answered = _now(), True
+        self.dialled(well=True)
 
 
 class _Hurried:

@@ -24,14 +24,12 @@ from redis.crc import key_slot
 
 from stripe_cache.core.breaker import Breaker
 from stripe_cache.core.clock import SystemClock
-from stripe_cache.tiers.redis_wire import IdleConnectionError, Wire
+from stripe_cache.tiers.redis_wire import BusyError, IdleConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from redis.connection import ConnectionPool
-
-    from stripe_cache.tiers.redis_wire import Sent
+    from stripe_cache.tiers.redis_wire import Sent, Wire
 
 Node = tuple[str, int]
 _SLOTS = 16384
@@ -49,12 +47,16 @@ class AwayError(redis.ConnectionError):
 class ClusterWire:
     """Sends commands of one key each. Thread-safe; also after a fork. Raises redis.RedisError.
 
-    `pool` makes the connections to one node; the address is the cluster's, of any node or of all.
+    `wire` makes what speaks to one node. `seeds` are asked for the map while nobody has told it: one of them for each
+    exchange, so that several silent ones cost no exchange more than one deadline; then all that are known are asked.
+    Each is a node, or a name that leads to any of them. With a single one that is dead, a process that has just started
+    finds no other node, however well the cluster is.
     """
 
-    def __init__(self, host: str, port: int, pool: Callable[[str, int], ConnectionPool]) -> None:
-        self._seed = (host, port)
-        self._pool = pool
+    def __init__(self, seeds: Sequence[Node], wire: Callable[[str, int], Wire]) -> None:
+        self._seeds = tuple(seeds)
+        self._teller = self._seeds[0]
+        self._make = wire
         self._wires: dict[Node, Wire] = {}
         self._turn = itertools.count()
         self._masters: list[Node | None] = []
@@ -66,7 +68,7 @@ class ClusterWire:
         self._pid = os.getpid()
         self._lock = Lock()
         self._in_doubt = True
-        self._read_at = float("-inf")
+        self._read_at = self._failed_at = float("-inf")
         self._lost: Node | None = None
         self._breakers: dict[Node, Breaker] = {}
         # Since when nodes are left alone, and when any node last answered while there was one; monotonic.
@@ -113,7 +115,7 @@ class ClusterWire:
         places: dict[Node, list[int]] = {}
         for index, command in enumerate(commands):
             slot = _slot(command)
-            places.setdefault(self._masters[slot] or self._seed, []).append(index)
+            places.setdefault(self._masters[slot] or self._teller, []).append(index)
         replies: list[Any] = [None] * len(commands)
         # Who insists is a probe as well, where one is due: the node's next pause begins with its failure.
         resting = [node for node in places if self._away and not self._breaker(node).admits() and not insist]
@@ -137,7 +139,7 @@ class ClusterWire:
                 self._in_doubt = True
             if not isinstance(reply, redis.exceptions.AskError):
                 continue
-            node = (reply.host or self._seed[0], int(reply.port))
+            node = (reply.host or self._teller[0], int(reply.port))
             if isinstance(reply, redis.exceptions.MovedError):
                 self._masters[reply.slot_id] = node
                 moved.setdefault(node, []).append(index)
@@ -150,10 +152,11 @@ class ClusterWire:
     def _ask(self, places: dict[Node, list[int]], commands: Sequence[tuple[Any, ...]], replies: list[Any]) -> None:
         sent: list[tuple[Node, Sent]] = []
         failures: list[redis.RedisError] = []
+        began = time.monotonic()
         # In the same order everywhere: a thread holds a connection to one node while it waits for another's.
         for node in sorted(places):
             try:
-                sent.append((node, self._wire(node).send([commands[index] for index in places[node]])))
+                sent.append((node, self._wire(node).send([commands[index] for index in places[node]], began)))
             except redis.RedisError as error:
                 failures.append(self._note(node, error))
             except BaseException:
@@ -174,7 +177,8 @@ class ClusterWire:
                 self._well(node)
             for index, reply in zip(places[node], answers, strict=True):
                 replies[index] = reply
-        for failure in sorted(failures, key=lambda one: isinstance(one, AwayError)):
+        # What says most about the cluster as a whole.
+        for failure in sorted(failures, key=lambda one: (isinstance(one, AwayError), isinstance(one, BusyError))):
             raise failure
 
     def _note(self, node: Node, error: redis.RedisError) -> redis.RedisError:
@@ -209,18 +213,22 @@ class ClusterWire:
         wire = self._wires.get(node)
         if wire is None:
             # Two threads may both make one; one of them stays.
-            wire = self._wires.setdefault(node, Wire(self._pool(*node)))
+            wire = self._wires.setdefault(node, self._make(*node))
         return wire
 
     def _read_map(self) -> None:
+        began = time.monotonic()
         with self._lock:
             if not self._in_doubt or (self._masters and time.monotonic() - self._read_at < _MAP_SECONDS):
                 return
+            if self._failed_at > began:
+                # Others asked while this one waited. One after the other would cost each a deadline more.
+                raise redis.TimeoutError("no node told the map of the slots while this thread waited for it")
             self._read_at = time.monotonic()
             known = self._known
             # Any node can tell; one that has just failed, or is left alone, is asked only when there is no other.
-            others = [node for node in (self._seed, *known) if node != self._lost and node not in self._away]
-            others = others or [self._seed, *known]
+            nodes = list(dict.fromkeys((*self._seeds, *known)))
+            others = [node for node in nodes if node != self._lost and node not in self._away] or nodes
             asked = others[next(self._turn) % len(others)]
             try:
                 rows = self._wire(asked).execute_command("CLUSTER", "SLOTS")
@@ -229,13 +237,14 @@ class ClusterWire:
                 self._note(asked, error)
                 self._lost = asked
                 if not self._masters:
+                    self._failed_at = time.monotonic()
                     raise
                 return
-            self._in_doubt, self._lost = False, None
+            self._in_doubt, self._lost, self._teller = False, None, asked
             self._owners = frozenset(node for node in self._masters if node)
             if self._away:
                 self._well(asked)
-            for node in {*self._wires, *self._away} - {*self._known, self._seed}:
+            for node in {*self._wires, *self._away} - {*self._known, *self._seeds}:
                 for kept in (self._wires, self._away, self._breakers):
                     with suppress(KeyError):
                         del kept[node]

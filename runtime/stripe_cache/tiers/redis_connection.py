@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool, SSLConnection
+from redis.connection import SSLConnection
 from redis.retry import Retry
 
 from stripe_cache.tiers.redis_bounded import Bounded
@@ -37,6 +37,14 @@ class TlsConnection(Bounded, SSLConnection):
         self._context = context
         super().__init__(**options)
 
+    def _connect(self) -> ssl.SSLSocket:
+        sock = super()._connect()
+        try:
+            return self._wrap_socket_with_ssl(sock)
+        except BaseException:
+            sock.close()
+            raise
+
     def _wrap_socket_with_ssl(self, sock: Any) -> ssl.SSLSocket:
         # The handshake is part of connecting, and bounded by the same deadline at each of its reads.
         sock.settimeout(self.socket_connect_timeout)
@@ -50,22 +58,18 @@ def connect(
 
     `timeout` (seconds) bounds connecting, and each exchange; `bounded` shrinks it near the end of an invocation.
     """
-    pool = partial(_pool, address, timeout, bounded or _as_set)
-    if address.cluster:
-        return ClusterWire(address.host, address.port, pool)
-    return Wire(pool(address.host, address.port))
+    wire = partial(_wire, address, timeout, bounded or _as_set)
+    return ClusterWire(address.seeds, wire) if address.cluster else wire(address.host, address.port)
 
 
-def _pool(
-    address: RedisAddress, timeout: float, bounded: Callable[[float], float], host: str, port: int
-) -> ConnectionPool:
+def _wire(address: RedisAddress, timeout: float, bounded: Callable[[float], float], host: str, port: int) -> Wire:
     tls: dict[str, Any] = {}
     if address.tls:
         context = ssl.create_default_context(cafile=address.ca_certs or None)
         tls = {"context": context, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
-    return ConnectionPool(
-        connection_class=TlsConnection if address.tls else Bounded,
-        max_connections=MAX_CONNECTIONS,
+    make = partial(
+        TlsConnection if address.tls else Bounded,
+        failures={},
         host=host,
         port=port,
         db=address.database,
@@ -81,6 +85,7 @@ def _pool(
         credential_provider=_credentials(address),
         **tls,
     )
+    return Wire(make, MAX_CONNECTIONS, partial(bounded, timeout))
 
 
 def _credentials(address: RedisAddress) -> CredentialProvider | None:

@@ -7,6 +7,7 @@
 | CERTIFICATE_VERIFY_FAILED | unknown authority, or another's name | configuration: said once, with the remedy |
 | READONLY | a master that was replaced | its connections are closed, so that the name is looked up again |
 | MOVED, ASK in a cluster | the slot is elsewhere | sent there once, and the map is read again |
+| all connections in use by other threads | nothing about the server | this call fails; the breaker does not count it |
 | MOVED without a cluster | `redis://` where it must be `redis+cluster://` | configuration |
 | refused, timed out, of a cluster's node that was away already | others answer | a failure of that node alone |
 | CLUSTERDOWN of one slot | it has no master, for now | the same; the map is read again |
@@ -24,8 +25,16 @@ from __future__ import annotations
 
 import redis
 
-from stripe_cache.core.errors import ConfigurationError, SettingError, TierError, TierFullError, TierPartError
+from stripe_cache.core.errors import (
+    ConfigurationError,
+    SettingError,
+    TierBusyError,
+    TierError,
+    TierFullError,
+    TierPartError,
+)
 from stripe_cache.tiers.redis_cluster_wire import AwayError
+from stripe_cache.tiers.redis_wire import BusyError
 
 _MOST_SAID = 200
 _ONE_SLOT = "Hash slot not served"
@@ -57,6 +66,8 @@ def translate(error: Exception) -> TierError | ConfigurationError:
         return SettingError(f"redis: {said}: {remedies[0]}")
     if isinstance(error, redis.exceptions.OutOfMemoryError):
         return TierFullError(f"redis: {said}")
+    if isinstance(error, BusyError):
+        return TierBusyError(f"redis: {said}")
     is_part = isinstance(error, AwayError) or (
         isinstance(error, redis.exceptions.ClusterDownError) and _ONE_SLOT in said
     )

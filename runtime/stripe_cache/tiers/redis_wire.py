@@ -9,53 +9,62 @@ before anybody else gets it, and one that the server has closed shows itself at 
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiredis
 import redis
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from stripe_cache.tiers.redis_permits import permits
 
-    from redis.connection import ConnectionPool
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stripe_cache.tiers.redis_bounded import Bounded
+    from stripe_cache.tiers.redis_permits import Permit
 
 
 class IdleConnectionError(redis.ConnectionError):
     """The connection had answered before, and turned out to be closed: the next one is new, and a retry may help."""
 
 
+class BusyError(redis.RedisError):
+    """Other threads had all connections for too long, and none of them failed: it says nothing about the server."""
+
+
 class Sent(NamedTuple):
     """Commands under way, whose replies must be received."""
 
-    connection: Any
+    connection: Bounded
     replies: int
     was_used: bool
-    permits: SimpleQueue[None]
+    permit: Permit
 
 
 class Wire:
-    """Sends commands to one server. Thread-safe; also after a fork. The pool's bound on connections holds.
+    """Sends commands to one server, over `most` connections at once. Thread-safe; also after a fork.
 
-    Raises redis.RedisError. Nothing is sent twice: the same generation, given again, could let a dead value in. A
-    connection that turns out to be closed takes the idle ones with it, which were most likely closed with it (a server
-    restarted, a sandbox thawed), so that the next try has a new one.
+    `make` makes a connection, and `patience` says how many seconds a thread too many waits for its turn; it is given
+    up before that when the server has failed another thread meanwhile, which had its time for waiting. Raises
+    redis.RedisError. Nothing is sent twice: the same generation, given again, could let a dead value in. A connection
+    that turns out to be closed takes the idle ones with it, which were most likely closed with it (a server restarted,
+    a sandbox thawed), so that the next try has a new one.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
+    def __init__(self, make: Callable[[], Bounded], most: int, patience: Callable[[], float]) -> None:
+        self._make = make
+        self._most = most
+        self._patience = patience
         self._begin()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._idle: deque[Any] = deque()
-        # One permit per connection: a thread too many waits for its turn. redis-py's pool would refuse it, and threads
-        # of our own are no sign that the server is sick.
-        self._permits: SimpleQueue[None] = SimpleQueue()
-        for _ in range(self._pool.max_connections):
-            self._permits.put(None)
+        self._idle: deque[Bounded] = deque()
+        self._permits = permits(self._most)
+        self._failed_at = 0.0
 
     def execute_command(self, *command: Any) -> Any:
         """Send one command and return its reply; an error reply is raised."""
@@ -68,19 +77,25 @@ class Wire:
         """Send the commands in one round trip and return their replies in order; an error reply is one of them."""
         return self.receive(self.send(commands))
 
-    def send(self, commands: Sequence[tuple[Any, ...]]) -> Sent:
-        """Send the commands; what is returned must be given to `receive`, whatever happens in between."""
+    def send(self, commands: Sequence[tuple[Any, ...]], since: float = 0.0) -> Sent:
+        """Send the commands; what is returned must be given to `receive`, whatever happens in between.
+
+        `since` (of the monotonic clock) is when the caller began to wait, if it has waited for others before.
+        """
         if self._pid != os.getpid():
             # A forked child must not write into its parent's connections, nor wait for its parent's threads.
             self._begin()
-        permits = self._permits
-        permits.get()
+        try:
+            permit = self._permits.get_nowait()
+        except Empty:
+            permit = self._wait(since or time.monotonic())
         try:
             connection = self._take()
-        except BaseException:
-            permits.put(None)
+        except BaseException as error:
+            self._note(error)
+            permit.give_back()
             raise
-        sent = Sent(connection, len(commands), connection.has_answered, permits)
+        sent = Sent(connection, len(commands), connection.has_answered, permit)
         try:
             connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
         except BaseException as error:
@@ -99,44 +114,65 @@ class Wire:
         connection.answered()
         if redis.exceptions.ReadOnlyError in map(type, replies):
             # A master that is none any more: its name may by now lead to another server, which only asking again tells.
-            self._close(connection)
+            connection.disconnect()
             self._close_idle()
         else:
             self._idle.append(connection)
-        sent.permits.put(None)
+        sent.permit.give_back()
         return replies
 
     def abandon(self, sent: Sent) -> None:
         """Give up commands under way, whose replies nobody wants any more."""
-        self._close(sent.connection)
-        sent.permits.put(None)
+        sent.connection.disconnect()
+        sent.permit.give_back()
+
+    def _wait(self, began: float) -> Permit:
+        try:
+            permit = self._permits.get(timeout=max(0.0, began + self._patience() - time.monotonic()))
+        except Empty:
+            permit = None
+        if self._failed_at > began:
+            # Each of those who wait would otherwise wait as long again, one wave of connections after the other.
+            if permit is not None:
+                permit.give_back()
+            raise redis.TimeoutError("the server failed other threads while this one waited for a connection")
+        if permit is None:
+            raise BusyError(f"all {self._most} connections of this process are in use by other threads")
+        return permit
 
     def _failed(self, sent: Sent, error: BaseException) -> BaseException:
         # What it was asked may still be answered: nobody may take that for the answer to a question of their own.
-        self._close(sent.connection)
+        sent.connection.disconnect()
         if isinstance(error, redis.ConnectionError):
             self._close_idle()
-        sent.permits.put(None)
         # Not its subclasses: a server that loads, or refuses the password, does so on any connection.
-        return IdleConnectionError(*error.args) if sent.was_used and type(error) is redis.ConnectionError else error
+        if sent.was_used and type(error) is redis.ConnectionError:
+            error = IdleConnectionError(*error.args)
+        self._note(error)
+        sent.permit.give_back()
+        return error
 
-    def _close(self, connection: Any) -> None:
-        connection.disconnect()
-        self._pool.release(connection)
+    def _note(self, error: BaseException) -> None:
+        """Remember when the server last failed; before the permit is given back, so that whoever gets it knows."""
+        is_sign = isinstance(error, (redis.ConnectionError, redis.TimeoutError))
+        if is_sign and not isinstance(error, IdleConnectionError):
+            self._failed_at = time.monotonic()
 
     def _close_idle(self) -> None:
         while self._idle:
             with suppress(IndexError):
-                self._close(self._idle.pop())
+                self._idle.pop().disconnect()
 
-    def _take(self) -> Any:
+    def _take(self) -> Bounded:
         with suppress(IndexError):
             while True:
                 connection = self._idle.pop()
                 if connection.is_fit():
                     return connection
-                self._close(connection)
-        return self._pool.get_connection()
+                connection.disconnect()
+        connection = self._make()
+        connection.connect()
+        return connection
 
 
 def _reply(connection: Any) -> Any:
