@@ -68,7 +68,7 @@ def default_inner(engine: Engine | None = None, proxy: str | None = None, *, ver
     fallback = new_http_client_async_fallback(proxy=proxy, verify_ssl_certs=verify)
     if engine is None or importlib.util.find_spec("requests") is None:
         return stripe.new_default_http_client(async_fallback_client=fallback, proxy=proxy, verify_ssl_certs=verify)
-    sessions: Any = _Sessions(engine.gate.deadline.read_timeout)
+    sessions: Any = _Sessions(engine.gate.read_timeout)
     return stripe.RequestsClient(session=sessions, async_fallback_client=fallback, proxy=proxy, verify_ssl_certs=verify)
 
 

@@ -22,8 +22,9 @@ from local.fake_stripe.client import FakeStripe
 from local.valkey import Valkey
 from stripe_cache import Settings, StripeCache
 from stripe_cache.core.breaker import Breaker
+from stripe_cache.core.dead_socket import is_dead_socket
 from stripe_cache.core.errors import OriginUnavailableError
-from stripe_cache.core.origin import FAILURES_TO_OPEN, OriginCall, is_dead_socket
+from stripe_cache.core.origin import FAILURES_TO_OPEN, OriginCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
