@@ -62,10 +62,6 @@ class Claims:
         """Return the seconds for which a reader that begins to wait now may wait for others."""
         return min(self._deadline.spare(), self._seconds() + SECOND_CHANCE)
 
-    def was_early(self, seconds: float) -> bool:
-        """Return as `Deadline.was_early`."""
-        return self._deadline.was_early(seconds)
-
     def spare(self) -> float:
         """Return the seconds until a call of one's own must begin; infinite without an invocation."""
         return self._deadline.spare()

@@ -79,7 +79,7 @@ def follow(
     while not isinstance(step, Answer):
         if step is None:
             rounds += 1
-            _rest(reads.rest(rounds))
+            _rest(reads.claims.rest(rounds))
             step = begin()
             continue
         if isinstance(step, Followed | Future):
@@ -114,8 +114,8 @@ def _landed(
     origin: Callable[[Occasion], Response],
 ) -> Step:
     if isinstance(step, Followed):
-        return step.flight if wait([step.flight], step.seconds).done else reads.instead(step)
-    if not wait([step], min(PATIENCE, reads.spare())).done:
+        return step.flight if wait([step.flight], step.seconds).done else reads.instead(step.ticket) or step.flight
+    if not wait([step], min(PATIENCE, reads.claims.spare())).done:
         return _alone(reads, plan, origin(None))
     return _joined(reads, plan, step)
 
@@ -144,7 +144,7 @@ async def run_async(
     while not isinstance(step, Answer):
         if step is None:
             rounds += 1
-            await asyncio.sleep(reads.rest(rounds))
+            await asyncio.sleep(reads.claims.rest(rounds))
             step = await begin()
             continue
         if isinstance(step, Followed | Future):
@@ -182,8 +182,8 @@ async def _landed_async(
 ) -> Step:
     if isinstance(step, Followed):
         has_landed = await _settled(step.flight, step.seconds)
-        return step.flight if has_landed else await _take(reads, reads.instead, step)
-    if not await _settled(step, min(PATIENCE, reads.spare())):
+        return step.flight if has_landed else await _take(reads, reads.instead, step.ticket) or step.flight
+    if not await _settled(step, min(PATIENCE, reads.claims.spare())):
         return _alone(reads, plan, await origin(None))
     return _joined(reads, plan, step)
 

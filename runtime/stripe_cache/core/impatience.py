@@ -10,12 +10,13 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from stripe_cache.core.claims import STALE_PATIENCE
-from stripe_cache.core.errors import NoTimeError, RateLimitedError
+from stripe_cache.core.errors import NoTimeError, OriginUnavailableError, RateLimitedError
 from stripe_cache.core.steps import Followed
 
 if TYPE_CHECKING:
     from stripe_cache.core.answer import Answer
     from stripe_cache.core.clock import Clock
+    from stripe_cache.core.deadline import Deadline
     from stripe_cache.core.lookup import Lookup
     from stripe_cache.core.steps import Step, Ticket
 
@@ -26,8 +27,9 @@ WAITING = "stale-while-waiting"
 class Impatience:
     """Thread-safe; keeps nothing."""
 
-    def __init__(self, lookup: Lookup, clock: Clock) -> None:
+    def __init__(self, lookup: Lookup, deadline: Deadline, clock: Clock) -> None:
         self._lookup = lookup
+        self._deadline = deadline
         self._clock = clock
 
     def until(self, ticket: Ticket, until: float) -> float:
@@ -44,9 +46,16 @@ class Impatience:
         """Return the stale entry if one still stands and the reader did not ask for better."""
         return self._lookup.stale_answer(ticket.miss, WAITING) if ticket.is_hurried else None
 
+    def answer_after(self, ticket: Ticket, error: Exception) -> Answer | None:
+        """Return a stale entry if one still stands, now that the origin has failed, or was not asked."""
+        reason = "stale-on-limit" if isinstance(error, RateLimitedError) else "stale-if-error"
+        return self._lookup.stale_answer(ticket.miss, WAITING if isinstance(error, NoTimeError) else reason)
 
-def reason_of(error: Exception) -> str:
-    """Say why a stale entry answers after such a failure."""
-    if isinstance(error, NoTimeError):
-        return WAITING
-    return "stale-on-limit" if isinstance(error, RateLimitedError) else "stale-if-error"
+    def was_held_back(self, ticket: Ticket, error: Exception) -> bool:
+        """Tell whether the call would have had a better chance without the stale entry.
+
+        Then it failed for the entry's sake, and must not be its caller's failure if the entry is gone meanwhile.
+        """
+        took = self._clock.monotonic() - ticket.began
+        was_early = ticket.is_hurried and self._deadline.was_early(took)
+        return bool(ticket.miss.stale) and (was_early or isinstance(error, RateLimitedError | OriginUnavailableError))

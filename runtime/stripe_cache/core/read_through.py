@@ -13,9 +13,9 @@ from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.cache_status import CacheStatus
 from stripe_cache.core.claims import Claims
 from stripe_cache.core.directives import NONE as NO_WISHES
-from stripe_cache.core.errors import NotCachedError, OriginUnavailableError, RateLimitedError
+from stripe_cache.core.errors import NotCachedError
 from stripe_cache.core.flights import Flights, Turns, tell
-from stripe_cache.core.impatience import Impatience, reason_of
+from stripe_cache.core.impatience import Impatience
 from stripe_cache.core.ports import Claim
 from stripe_cache.core.slots import Asking, found_by, slot_of
 from stripe_cache.core.steps import Pause, Queued, Ticket
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.lookup import Lookup, Miss
     from stripe_cache.core.plan import Plan
     from stripe_cache.core.ports import Meter
-    from stripe_cache.core.steps import Followed, Step
+    from stripe_cache.core.steps import Step
 
 NONE: frozenset[str] = frozenset()
 _TOO_MANY, _SERVER_ERROR = 429, 500
@@ -64,7 +64,7 @@ class ReadThrough:
         self._turns: Turns[Answer | None] = Turns()
         self._claims = Claims(deadline)
         self._asking = Asking()
-        self._impatience = Impatience(lookup, clock)
+        self._impatience = Impatience(lookup, deadline, clock)
 
     def look(self, plans: Sequence[Plan], directives: Directives) -> list[Answer | Miss]:
         """Look into the tiers for plans of one namespace; one round trip per tier."""
@@ -82,13 +82,10 @@ class ReadThrough:
         """Return when a reader that begins now is to wait for others no longer, on the monotonic clock."""
         return self._clock.monotonic() + self._claims.patience()
 
-    def spare(self) -> float:
-        """Return the seconds until a reader's own call must begin; infinite without an invocation."""
-        return self._claims.spare()
-
-    def rest(self, rounds: int) -> float:
-        """Return as `Claims.rest`."""
-        return self._claims.rest(rounds)
+    @property
+    def claims(self) -> Claims:
+        """How long readers wait, for others and before they begin again."""
+        return self._claims
 
     def begin(self, plan: Plan, directives: Directives, colour: Hashable = None, until: float | None = None) -> Step:
         """Look, and say what to do on a miss. Raises NotCachedError on a miss if the caller allowed no origin call."""
@@ -112,11 +109,10 @@ class ReadThrough:
         return self._impatience.follow(ticket, self._join(ticket, colour, until), until)
 
     def _join(self, ticket: Ticket, colour: Hashable, until: float) -> Step:
-        miss = ticket.miss
-        key = self._flight_key(miss, colour)
+        key = self._flight_key(ticket.miss, colour)
         if key is None:
-            return self._queue(ticket, (miss.plan.key, colour), until)
-        ticket.found, ticket.slot = key, slot_of(miss, colour)
+            return self._queue(ticket, (ticket.miss.plan.key, colour), until)
+        ticket.found, ticket.slot = key, slot_of(ticket.miss, colour)
         first = self._asking.first(ticket.slot)
         if first is not None:
             return first.flight if first.found == key else self._queue(ticket, ticket.slot, until, first.flight)
@@ -155,7 +151,7 @@ class ReadThrough:
             if ticket.found is not None:
                 self._asking.enter(ticket.slot, ticket.found, ticket.flight)
         late = self._clock.monotonic() >= ticket.until
-        return (self._instead(ticket) if late else None) or self._claim(self._asks_now(ticket), 0.0, ticket.until)
+        return (self.instead(ticket) if late else None) or self._claim(self._asks_now(ticket), 0.0, ticket.until)
 
     def resume(self, pause: Pause) -> Step:
         """Look whether the other process has filled the slot by now; take over if it has given up or died."""
@@ -168,7 +164,7 @@ class ReadThrough:
         if answer is not None:
             self._land(ticket, answer)
             return answer.joined()
-        if is_late and (answer := self._instead(ticket)):
+        if is_late and (answer := self.instead(ticket)):
             return answer
         if standing is Claim.GONE and not is_late:
             self.abandon(ticket)
@@ -197,7 +193,7 @@ class ReadThrough:
             self.abandon(ticket)
             return None
         if claim is not Claim.MINE:
-            return (self._instead(ticket) if claim is Claim.TAKEN else None) or ticket
+            return (self.instead(ticket) if claim is Claim.TAKEN else None) or ticket
         ticket.claimed = lease
         # The holder before may have filled the slot, and so given its claim up, since this one looked:
         #     this one: looks, finds nothing     holder: fills     this one: claims, gets the claim
@@ -209,11 +205,8 @@ class ReadThrough:
         self._land(ticket, answer)
         return answer.joined()
 
-    def instead(self, step: Followed) -> Step:
-        """Answer with a stale entry instead of a flight's answer; go on waiting if it is gone."""
-        return self._instead(step.ticket) or step.flight
-
-    def _instead(self, ticket: Ticket) -> Answer | None:
+    def instead(self, ticket: Ticket) -> Answer | None:
+        """Answer with a stale entry instead of waiting any longer, if one still stands and better was not asked for."""
         answer = self._impatience.answer(ticket)
         if answer is not None:
             self._land(ticket, answer)
@@ -253,10 +246,8 @@ class ReadThrough:
         begins_again = False
         try:
             self.release(ticket)
-            answer = self._lookup.stale_answer(ticket.miss, reason_of(error))
-            was_early = ticket.is_hurried and self._claims.was_early(self._clock.monotonic() - ticket.began)
-            was_held_back = was_early or isinstance(error, RateLimitedError | OriginUnavailableError)
-            begins_again = answer is None and was_held_back and bool(ticket.miss.stale)
+            answer = self._impatience.answer_after(ticket, error)
+            begins_again = answer is None and self._impatience.was_held_back(ticket, error)
             if answer is None and not begins_again:
                 self.missed(ticket.miss.plan)
         finally:
@@ -297,12 +288,12 @@ class ReadThrough:
 
     def _store(self, ticket: Ticket, response: Response) -> frozenset[str]:
         """Store the response if it may be stored; return the names of the tiers that took it."""
-        plan, miss = ticket.miss.plan, ticket.miss
+        miss = ticket.miss
         # Whatever is held back here is served all the same; only the tiers do not get it.
         if not self._storing.takes(response.status) or not (miss.leases or miss.memory_lease):
             return NONE
-        entry = self._storing.entry(plan, response, ticket.asked_at)
+        entry = self._storing.entry(miss.plan, response, ticket.asked_at)
         if entry is None:
-            self._meter.count(metrics.FILL_SKIPPED, object_type=plan.object_type)
+            self._meter.count(metrics.FILL_SKIPPED, object_type=miss.plan.object_type)
             return NONE
         return self._lookup.fill(miss, entry, self._clock.now())
