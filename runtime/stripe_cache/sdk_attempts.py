@@ -2,14 +2,18 @@
 
 The SDK repeats a write by itself and shows its last answer. A 409 or 429 there says nothing of a first attempt that
 timed out, which Stripe may still perform. So the one method that makes an attempt is watched on the client that sends.
+
+The same methods are where the SDK's own retries come past the gate again (`repeats.py`): each is one more request.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from stripe_cache.core.repeats import under_way
 from stripe_cache.core.writing import Attempts
 
 if TYPE_CHECKING:
@@ -17,6 +21,11 @@ if TYPE_CHECKING:
 
     import stripe
 
+    from stripe_cache.core.repeats import Repeats
+
+    Raw = tuple[Any, int, Mapping[str, str]]
+
+_SHOULD_RETRY = "stripe-should-retry"
 # One object per write, so that a task which copies the context still writes into the same one.
 _UNDER_WAY: ContextVar[Attempts | None] = ContextVar("stripe_cache_attempts", default=None)
 
@@ -37,32 +46,80 @@ class _Watched:
             found = found.__get__(self._client, kind)
         return found  # type: ignore[no-any-return]  # whatever the client has there is called with what the SDK sends
 
+    @contextmanager
+    def _noted(self, repeats: Repeats | None) -> Iterator[list[Raw]]:
+        """Wrap one attempt; its answer is to be appended."""
+        attempts, answers = _UNDER_WAY.get(), list[tuple[Any, int, Any]]()
+        if repeats is not None:
+            repeats.departs()
+        try:
+            if attempts is None:
+                yield answers
+            else:
+                with attempts.attempt() as statuses:
+                    yield answers
+                    statuses.extend(answer[1] for answer in answers)
+        except Exception as error:
+            if repeats is not None:
+                repeats.outcome = error
+            raise
+        if repeats is not None:
+            repeats.outcome = answers[0]
+
 
 class _Request(_Watched):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        attempts = _UNDER_WAY.get()
-        if attempts is None:
-            return self._method()(*args, **kwargs)
-        with attempts.attempt() as noted:
+        repeats = under_way()
+        pause = repeats.next() if repeats is not None else 0.0
+        if repeats is not None and pause is None:
+            return _last(repeats.outcome)
+        if pause:
+            time.sleep(pause)
+        with self._noted(repeats) as answers:
             raw = self._method()(*args, **kwargs)
-            noted.append(raw[1])
+            answers.append(raw)
         return raw
 
 
 class _RequestAsync(_Watched):
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        attempts = _UNDER_WAY.get()
-        if attempts is None:
-            return await self._method()(*args, **kwargs)
-        with attempts.attempt() as noted:
+        import asyncio
+
+        repeats = under_way()
+        pause = 0.0 if repeats is None or repeats.is_first else await asyncio.to_thread(repeats.next)
+        if repeats is not None and pause is None:
+            return _last(repeats.outcome)
+        if pause:
+            await asyncio.sleep(pause)
+        with self._noted(repeats) as answers:
             raw = await self._method()(*args, **kwargs)
-            noted.append(raw[1])
+            answers.append(raw)
         return raw
+
+
+def _last(outcome: Raw | Exception) -> Raw:
+    """End the SDK's retries with the last outcome: it never repeats what says that it must not be."""
+    if isinstance(outcome, Exception):
+        outcome.should_retry = False  # type: ignore[attr-defined]  # what the SDK retries is an APIConnectionError
+        raise outcome
+    body, status, headers = outcome
+    # A copy of the same kind: the SDK reads headers in mixed case, of mappings that do not mind.
+    copied: Any = headers.copy() if hasattr(headers, "copy") else dict(headers)
+    copied[_SHOULD_RETRY] = "false"
+    return body, status, copied
+
+
+_KINDS = {
+    "request": _Request,
+    "request_stream": _Request,
+    "request_async": _RequestAsync,
+    "request_stream_async": _RequestAsync,
+}
 
 
 def watch(client: stripe.HTTPClient) -> None:
     """Watch the attempts that a client makes; one that cannot be watched is believed less (`Attempts`)."""
-    for name, kind in (("request", _Request), ("request_async", _RequestAsync)):
+    for name, kind in _KINDS.items():
         # A client that stands for another one may have no such method of its own, or take no attributes.
         if hasattr(type(client), name) and not isinstance(getattr(client, name), kind):
             with suppress(AttributeError, TypeError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
-from stripe_cache.core.errors import OriginUnavailableError, RateLimitedError
+from stripe_cache.core.errors import NoTimeError, OriginUnavailableError, RateLimitedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,10 @@ class ClientUnavailableError(OriginUnavailableError, stripe.APIConnectionError):
     def __init__(self, error: OriginUnavailableError) -> None:
         stripe.APIConnectionError.__init__(self, str(error), should_retry=False)  # type: ignore[no-untyped-call]  # the SDK leaves it unannotated
         self.host, self.last_failure = error.host, error.last_failure
+
+
+class ClientNoTimeError(ClientUnavailableError, NoTimeError):
+    """A call that was not sent because the invocation is about to end, for callers who catch its parents."""
 
 
 class _Sessions:
@@ -68,7 +72,7 @@ def default_inner(engine: Engine | None = None, proxy: str | None = None, *, ver
     fallback = new_http_client_async_fallback(proxy=proxy, verify_ssl_certs=verify)
     if engine is None or importlib.util.find_spec("requests") is None:
         return stripe.new_default_http_client(async_fallback_client=fallback, proxy=proxy, verify_ssl_certs=verify)
-    sessions: Any = _Sessions(engine.gate.deadline.read_timeout)
+    sessions: Any = _Sessions(engine.gate.read_timeout)
     return stripe.RequestsClient(session=sessions, async_fallback_client=fallback, proxy=proxy, verify_ssl_certs=verify)
 
 
@@ -93,6 +97,8 @@ def as_stripe_error(error: Exception) -> stripe.StripeError:
     """Turn an error of the gate's into one that is the SDK's as well."""
     if isinstance(error, RateLimitedError):
         return ClientRateLimitedError(error)
+    if isinstance(error, NoTimeError):
+        return ClientNoTimeError(error)
     if isinstance(error, OriginUnavailableError):
         return ClientUnavailableError(error)
     text = "Stripe did not answer this read in time; it was cancelled"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stripe_cache.core.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker
+from stripe_cache.core.breaker import FIRST_PAUSE, LONGEST_PAUSE, Admission, Breaker
 
 if TYPE_CHECKING:
     from fakes import FakeClock
@@ -75,3 +75,53 @@ def test_failed_probes_double_the_pause_up_to_a_limit(breaker: Breaker, clock: F
     breaker.failed(was_slow=True)
     clock.advance(FIRST_PAUSE)
     assert breaker.admits(), "after a success the pauses start small again"
+
+
+def test_while_a_probe_is_under_way_nobody_else_makes_one(breaker: Breaker, clock: FakeClock) -> None:
+    breaker.failed(was_slow=True)
+    clock.advance(FIRST_PAUSE)
+    assert breaker.admit(10.0) is Admission.PROBE
+    clock.advance(9.9)
+    assert breaker.is_resting
+    assert breaker.admit(10.0) is Admission.REFUSED
+    clock.advance(0.1)
+    assert breaker.admit(10.0) is Admission.PROBE, "the first has died"
+
+
+def test_a_probe_keeps_its_place_while_others_fail_and_the_pause_begins_with_its_own_failure(
+    breaker: Breaker, clock: FakeClock
+) -> None:
+    breaker.failed(was_slow=True)
+    clock.advance(FIRST_PAUSE)
+    assert breaker.admit(10.0) is Admission.PROBE
+    clock.advance(5.0)
+    assert not breaker.failed(was_slow=True, by_probe=False)
+    clock.advance(4.0)
+    assert breaker.admit(10.0) is Admission.REFUSED
+    breaker.failed(was_slow=False)
+    clock.advance(2 * FIRST_PAUSE)
+    assert breaker.admit(10.0) is Admission.PROBE
+
+
+def test_a_probe_that_was_not_made_leaves_its_place_to_the_next(breaker: Breaker, clock: FakeClock) -> None:
+    breaker.withdraw()
+    assert breaker.admit() is Admission.FREE
+    breaker.failed(was_slow=True)
+    breaker.withdraw()
+    assert breaker.admit(10.0) is Admission.REFUSED, "there was no probe"
+    clock.advance(FIRST_PAUSE)
+    assert breaker.admit(10.0) is Admission.PROBE
+    breaker.withdraw()
+    assert breaker.admit(10.0) is Admission.PROBE
+    assert breaker.admit(10.0) is Admission.REFUSED
+
+
+def test_a_failed_probe_opens_it_again_however_few_failures_there_were(clock: FakeClock) -> None:
+    breaker = Breaker(clock, 5)
+    breaker.failed(was_slow=True)
+    clock.advance(FIRST_PAUSE)
+    assert breaker.admit(10.0) is Admission.PROBE
+    breaker.failed(was_slow=False)
+    assert breaker.is_resting
+    clock.advance(2 * FIRST_PAUSE)
+    assert breaker.admit(10.0) is Admission.PROBE

@@ -12,6 +12,7 @@ from stripe_cache.core.deadline import (
     LONGEST_WAIT,
     SHORTEST_READ,
     SHORTEST_STEP,
+    STALE_READ,
     Deadline,
 )
 
@@ -55,7 +56,25 @@ def test_at_the_very_end_a_step_gets_enough_for_a_tier_that_is_well(deadline: De
     assert deadline.for_step(STEP) == SHORTEST_STEP
     assert deadline.for_step(0.01) == 0.01, "never more than the setting"
     assert deadline.patience() == 0.0
-    assert deadline.read_timeout() == SHORTEST_READ
+    assert deadline.read_timeout() == SHORTEST_STEP
+
+
+@pytest.mark.parametrize(
+    ("left", "timeout"),
+    [(60.0, TIMEOUT), (3.0, 2.7), (0.81, 0.51), (0.7, SHORTEST_READ), (0.45, 0.35), (0.25, 0.15)],
+)
+def test_a_read_never_outlasts_the_invocation(deadline: Deadline, left: float, timeout: float) -> None:
+    deadline.begin(context(left))
+    assert deadline.read_timeout() == pytest.approx(timeout)
+    assert deadline.read_timeout() < left
+    assert deadline.read_timeout(has_stale=True) == pytest.approx(min(timeout, STALE_READ))
+    assert deadline.leaves_a_read() == (left >= LAST_SECONDS + SHORTEST_READ)
+
+
+def test_a_read_with_a_stale_entry_is_given_up_early_but_never_later_than_the_settings_say(clock: FakeClock) -> None:
+    assert Deadline(clock, WAIT, TIMEOUT).read_timeout(has_stale=True) == STALE_READ
+    assert Deadline(clock, WAIT, 0.4).read_timeout(has_stale=True) == 0.4
+    assert Deadline(clock, WAIT, TIMEOUT).leaves_a_read()
 
 
 def test_nothing_is_begun_that_would_outlast_the_invocation(deadline: Deadline, clock: FakeClock) -> None:

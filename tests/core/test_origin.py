@@ -22,8 +22,9 @@ from local.fake_stripe.client import FakeStripe
 from local.valkey import Valkey
 from stripe_cache import Settings, StripeCache
 from stripe_cache.core.breaker import Breaker
+from stripe_cache.core.dead_socket import is_dead_socket
 from stripe_cache.core.errors import OriginUnavailableError
-from stripe_cache.core.origin import FAILURES_TO_OPEN, OriginCall, is_dead_socket
+from stripe_cache.core.origin import FAILURES_TO_OPEN, OriginCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,6 +172,40 @@ def test_failures_of_calls_under_way_do_not_lengthen_the_pause() -> None:
     assert breaker.admits()
     breaker.succeeded()
     assert not breaker.is_open
+
+
+@pytest.mark.parametrize("ending", [TimeoutError, KeyboardInterrupt])
+def test_one_probe_at_a_time_whatever_others_meet_meanwhile(
+    make: Callable[..., StripeCache], ending: type[BaseException]
+) -> None:
+    clock = Clock()
+    gate = make(clock, rate_limits=None).engine.gate
+    host = "https://api.stripe.com"
+    probe = OriginCall("acct_1.test", "get", host, "/v1/customers/cus_1", has_stale=True)
+    other = OriginCall("acct_1.test", "get", host, "/v1/customers/cus_2")
+    gate.breaker(host).failed(was_slow=True)
+    clock.at += 1.1
+
+    def hang() -> Any:
+        clock.at += 3.0
+        with pytest.raises(OriginUnavailableError):
+            gate.call(probe, lambda: (b"", 200, {}))
+        with pytest.raises(ConnectionRefusedError):
+            gate.call(other, refuse)
+        clock.at += 3.0
+        with pytest.raises(OriginUnavailableError):
+            gate.call(probe, lambda: (b"", 200, {}))
+        raise ending
+
+    def refuse() -> Any:
+        raise ConnectionRefusedError
+
+    with pytest.raises(ending):
+        gate.call(probe, hang)
+    # A caller that was stopped has learnt nothing; a failure doubles the pause.
+    clock.at += 0.1 if ending is KeyboardInterrupt else 2.1
+    assert gate.call(probe, lambda: (b"", 200, {}))[1] == 200
+    assert not gate.is_open(host)
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class Answer:
     def from_response(cls, response: Response, status: CacheStatus) -> Answer:
         """Make an answer of what the origin just said."""
         return cls(response.body, response.headers, response.status, status)
+
+    def joined(self) -> Answer:
+        """Return the answer of a flight as its follower presents it, with a decoded body of its own."""
+        return replace(self, status=self.status._replace(collapsed=True, stored=False), _data=None)
 
     @property
     def data(self) -> Any:

@@ -29,6 +29,8 @@ SECOND_CHANCE = 3.0
 """Seconds a reader waits beyond the longest claim: it lets the next holder finish, instead of all asking at once."""
 NOTICE_SECONDS = 2.0
 """How long others ask for themselves, all at once, after an answer that could not be stored."""
+STALE_PATIENCE = 1.0
+"""Seconds a reader waits for another's call before a stale entry answers: twice what Stripe takes when it is well."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.03, 0.2
 """Seconds between two looks: an origin call takes 0.1 to 0.5 s. Half as long again each time, and a quarter by lot."""
 

@@ -18,6 +18,11 @@ SHORTEST_STEP = 0.02
 """Seconds a step on a tier gets even then: enough for a tier that is well, and for a write's last void."""
 LONGEST_WAIT = 10.0
 SHORTEST_READ = 0.5
+"""Seconds below which a read has little chance: Stripe answers in 0.1 to 0.5. Reserves for later yield to it."""
+STALE_READ = 2.0
+"""Seconds a read may take that has a stale entry: Stripe, if it is well, has answered by then."""
+NEARLY = 0.9
+"""The share of its timeout after which a failure was a timeout, as clocks and clients measure."""
 
 
 class Deadline:
@@ -43,10 +48,27 @@ class Deadline:
         left = self._left()
         return self._wait if left is None else min(LONGEST_WAIT, max(0.0, left - CALL_SECONDS))
 
-    def read_timeout(self) -> float:
-        """Return the seconds a read may take."""
+    def read_timeout(self, *, has_stale: bool = False) -> float:
+        """Return the seconds a read may take; less if a stale entry can answer in its stead.
+
+        It ends before the invocation does. One for which that leaves less than Stripe needs is tried all the same, for
+        what is left: nobody but Stripe can answer it, and perhaps Stripe is quick.
+        """
         left = self._left()
-        return self._timeout if left is None else min(self._timeout, max(SHORTEST_READ, left - LAST_SECONDS))
+        timeout = min(self._timeout, STALE_READ) if has_stale else self._timeout
+        if left is None:
+            return timeout
+        at_the_end = max(SHORTEST_STEP, min(SHORTEST_READ, left - ANSWER_SECONDS))
+        return min(timeout, max(left - LAST_SECONDS, at_the_end))
+
+    def was_early(self, seconds: float) -> bool:
+        """Tell whether a read that took so long was given up for its stale entry's sake: without one it has longer."""
+        return self._timeout > STALE_READ and seconds >= STALE_READ * NEARLY
+
+    def leaves_a_read(self) -> bool:
+        """Tell whether Stripe may well answer before the invocation ends; if not, a stale entry had better."""
+        left = self._left()
+        return left is None or left >= SHORTEST_READ + LAST_SECONDS
 
     def longest_call(self) -> float:
         """Return the seconds after which a read that begins now is over: its wait for a turn, and its answer."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stripe_cache.core.answer import Answer
 from stripe_cache.core.cache_status import CacheStatus
-from stripe_cache.core.steps import Pause, Queued, Ticket
+from stripe_cache.core.steps import Followed, Pause, Queued, Ticket
 
 log = logging.getLogger("stripe_cache")
 
@@ -79,13 +79,11 @@ def follow(
     while not isinstance(step, Answer):
         if step is None:
             rounds += 1
-            _rest(reads.rest(rounds))
+            _rest(reads.claims.rest(rounds))
             step = begin()
             continue
-        if isinstance(step, Future):
-            if not wait([step], min(PATIENCE, reads.spare())).done:
-                return _alone(reads, plan, origin(None))
-            step = _joined(reads, plan, step)
+        if isinstance(step, Followed | Future):
+            step = _landed(reads, plan, step, origin)
             continue
         ticket = step if isinstance(step, Ticket) else step.ticket
         try:
@@ -107,6 +105,19 @@ def follow(
         else:
             step = reads.complete(ticket, response)
     return step
+
+
+def _landed(
+    reads: ReadThrough,
+    plan: Plan,
+    step: Followed | Future[Answer | None],
+    origin: Callable[[Occasion], Response],
+) -> Step:
+    if isinstance(step, Followed):
+        return step.flight if wait([step.flight], step.seconds).done else reads.instead(step.ticket) or step.flight
+    if not wait([step], min(PATIENCE, reads.claims.spare())).done:
+        return _alone(reads, plan, origin(None))
+    return _joined(reads, plan, step)
 
 
 def _rest(seconds: float) -> None:
@@ -133,13 +144,11 @@ async def run_async(
     while not isinstance(step, Answer):
         if step is None:
             rounds += 1
-            await asyncio.sleep(reads.rest(rounds))
+            await asyncio.sleep(reads.claims.rest(rounds))
             step = await begin()
             continue
-        if isinstance(step, Future):
-            if not await _settled(step, min(PATIENCE, reads.spare())):
-                return _alone(reads, plan, await origin(None))
-            step = _joined(reads, plan, step)
+        if isinstance(step, Followed | Future):
+            step = await _landed_async(reads, plan, step, origin)
             continue
         ticket = step if isinstance(step, Ticket) else step.ticket
         try:
@@ -163,6 +172,20 @@ async def run_async(
             raise
         return await on_thread(reads.complete, ticket, response)
     return step
+
+
+async def _landed_async(
+    reads: ReadThrough,
+    plan: Plan,
+    step: Followed | Future[Answer | None],
+    origin: Callable[[Occasion], Awaitable[Response]],
+) -> Step:
+    if isinstance(step, Followed):
+        has_landed = await _settled(step.flight, step.seconds)
+        return step.flight if has_landed else await _take(reads, reads.instead, step.ticket) or step.flight
+    if not await _settled(step, min(PATIENCE, reads.claims.spare())):
+        return _alone(reads, plan, await origin(None))
+    return _joined(reads, plan, step)
 
 
 async def _settled(flight: Future[Answer | None], seconds: float) -> bool:

@@ -18,6 +18,7 @@ StripeCacheError
 │   └── KeyUnavailableError   no data key to seal or open an entry with, for now
 ├── RateLimitedError          Stripe's limits leave no room for this call within its patience
 ├── OriginUnavailableError    Stripe has failed repeatedly and is being left alone for a moment
+│   └── NoTimeError           the invocation ends before Stripe can be expected to answer
 └── InvalidationError         a shared tier could not be told; nothing may call the invalidation done
 
 Stripe's own errors pass through unchanged: whoever catches stripe.StripeError today keeps doing so.
@@ -111,6 +112,17 @@ class OriginUnavailableError(StripeCacheError):
         super().__init__(f"not sent: {host} has failed repeatedly, lastly with {last_failure}; it is tried again soon")
         self.host = host
         self.last_failure = last_failure
+
+
+class NoTimeError(OriginUnavailableError):
+    """The call was not made: too little of the invocation is left, and a stale entry can answer."""
+
+    def __init__(self, host: str) -> None:
+        StripeCacheError.__init__(
+            self, f"not sent: the invocation ends before {host} can be expected to answer; give the function more time"
+        )
+        self.host = host
+        self.last_failure = "none"
 
 
 class TierPartError(TierError):

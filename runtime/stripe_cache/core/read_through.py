@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stripe_cache.core import metrics
@@ -14,12 +13,13 @@ from stripe_cache.core.answer import Answer, Response
 from stripe_cache.core.cache_status import CacheStatus
 from stripe_cache.core.claims import Claims
 from stripe_cache.core.directives import NONE as NO_WISHES
-from stripe_cache.core.errors import NotCachedError, OriginUnavailableError, RateLimitedError
+from stripe_cache.core.errors import NotCachedError
 from stripe_cache.core.flights import Flights, Turns, tell
+from stripe_cache.core.impatience import Impatience
 from stripe_cache.core.ports import Claim
 from stripe_cache.core.slots import Asking, found_by, slot_of
 from stripe_cache.core.steps import Pause, Queued, Ticket
-from stripe_cache.core.storing import entry_of, of_absence
+from stripe_cache.core.storing import Storing
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.steps import Step
 
 NONE: frozenset[str] = frozenset()
-_OK, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 404, 429, 500
+_TOO_MANY, _SERVER_ERROR = 429, 500
 
 
 class ReadThrough:
@@ -58,13 +58,13 @@ class ReadThrough:
         self._uncounted = lookup.uncounted()
         self._clock = clock
         self._meter = meter
-        self._max_body_bytes = max_body_bytes
-        self._negative_ttl = negative_ttl
+        self._storing = Storing(max_body_bytes, negative_ttl)
         self._has_shared = shared
         self._flights: Flights[Answer | None] = Flights()
         self._turns: Turns[Answer | None] = Turns()
         self._claims = Claims(deadline)
         self._asking = Asking()
+        self._impatience = Impatience(lookup, deadline, clock)
 
     def look(self, plans: Sequence[Plan], directives: Directives) -> list[Answer | Miss]:
         """Look into the tiers for plans of one namespace; one round trip per tier."""
@@ -82,13 +82,10 @@ class ReadThrough:
         """Return when a reader that begins now is to wait for others no longer, on the monotonic clock."""
         return self._clock.monotonic() + self._claims.patience()
 
-    def spare(self) -> float:
-        """Return the seconds until a reader's own call must begin; infinite without an invocation."""
-        return self._claims.spare()
-
-    def rest(self, rounds: int) -> float:
-        """Return as `Claims.rest`."""
-        return self._claims.rest(rounds)
+    @property
+    def claims(self) -> Claims:
+        """How long readers wait, for others and before they begin again."""
+        return self._claims
 
     def begin(self, plan: Plan, directives: Directives, colour: Hashable = None, until: float | None = None) -> Step:
         """Look, and say what to do on a miss. Raises NotCachedError on a miss if the caller allowed no origin call."""
@@ -108,11 +105,14 @@ class ReadThrough:
         ticket = Ticket(miss, self._clock.now(), self._clock.monotonic(), directives)
         if directives.no_cache:
             return ticket
-        until = self.waits_until() if until is None else until
-        key = self._flight_key(miss, colour)
+        until = self._impatience.until(ticket, self.waits_until() if until is None else until)
+        return self._impatience.follow(ticket, self._join(ticket, colour, until), until)
+
+    def _join(self, ticket: Ticket, colour: Hashable, until: float) -> Step:
+        key = self._flight_key(ticket.miss, colour)
         if key is None:
-            return self._queue(ticket, (miss.plan.key, colour), until)
-        ticket.found, ticket.slot = key, slot_of(miss, colour)
+            return self._queue(ticket, (ticket.miss.plan.key, colour), until)
+        ticket.found, ticket.slot = key, slot_of(ticket.miss, colour)
         first = self._asking.first(ticket.slot)
         if first is not None:
             return first.flight if first.found == key else self._queue(ticket, ticket.slot, until, first.flight)
@@ -150,7 +150,8 @@ class ReadThrough:
             self._turns.depart(ticket.flight_key, ticket.flight)
             if ticket.found is not None:
                 self._asking.enter(ticket.slot, ticket.found, ticket.flight)
-        return self._claim(self._asks_now(ticket), 0.0, ticket.until)
+        late = self._clock.monotonic() >= ticket.until
+        return (self.instead(ticket) if late else None) or self._claim(self._asks_now(ticket), 0.0, ticket.until)
 
     def resume(self, pause: Pause) -> Step:
         """Look whether the other process has filled the slot by now; take over if it has given up or died."""
@@ -162,7 +163,9 @@ class ReadThrough:
         answer = self._lookup.look_again(ticket.miss, ticket.directives)
         if answer is not None:
             self._land(ticket, answer)
-            return self.joined(answer)
+            return answer.joined()
+        if is_late and (answer := self.instead(ticket)):
+            return answer
         if standing is Claim.GONE and not is_late:
             self.abandon(ticket)
             return None
@@ -190,7 +193,7 @@ class ReadThrough:
             self.abandon(ticket)
             return None
         if claim is not Claim.MINE:
-            return ticket
+            return (self.instead(ticket) if claim is Claim.TAKEN else None) or ticket
         ticket.claimed = lease
         # The holder before may have filled the slot, and so given its claim up, since this one looked:
         #     this one: looks, finds nothing     holder: fills     this one: claims, gets the claim
@@ -200,7 +203,14 @@ class ReadThrough:
         # Without a notice: those who looked too early as well shall claim in their turn, look, and find it.
         self._claims.release(lease, 0)
         self._land(ticket, answer)
-        return self.joined(answer)
+        return answer.joined()
+
+    def instead(self, ticket: Ticket) -> Answer | None:
+        """Answer with a stale entry instead of waiting any longer, if one still stands and better was not asked for."""
+        answer = self._impatience.answer(ticket)
+        if answer is not None:
+            self._land(ticket, answer)
+        return answer
 
     def release(self, ticket: Ticket) -> None:
         """Tell those who wait in other processes that nothing will come of this claim."""
@@ -229,17 +239,15 @@ class ReadThrough:
     def fail(self, ticket: Ticket, error: Exception) -> Answer | None:
         """Take the origin's failure: answer with a stale entry where allowed, else raise the error.
 
-        None asks the caller to begin again: it did not wait for its turn, or was not sent, because of a stale entry
-        that is gone now.
+        None asks the caller to begin again: it did not wait for its turn, was not sent, or was given up early, because
+        of a stale entry that is gone now.
         """
         answer: Answer | None = None
         begins_again = False
         try:
             self.release(ticket)
-            was_refused = isinstance(error, RateLimitedError)
-            answer = self._lookup.stale_answer(ticket.miss, "stale-on-limit" if was_refused else "stale-if-error")
-            was_held_back = was_refused or isinstance(error, OriginUnavailableError)
-            begins_again = answer is None and was_held_back and bool(ticket.miss.stale)
+            answer = self._impatience.answer_after(ticket, error)
+            begins_again = answer is None and self._impatience.was_held_back(ticket, error)
             if answer is None and not begins_again:
                 self.missed(ticket.miss.plan)
         finally:
@@ -262,16 +270,11 @@ class ReadThrough:
         else:
             metric = metrics.STALE_SERVED if ";" in answer.status.detail else metrics.HIT
             self._meter.count(metric, object_type=plan.object_type)
-        return self.joined(answer)
+        return answer.joined()
 
     def missed(self, plan: Plan) -> None:
         """Count a read that no tier answered."""
         self._meter.count(metrics.MISS, object_type=plan.object_type)
-
-    @staticmethod
-    def joined(answer: Answer) -> Answer:
-        """Return the answer of a flight as its follower presents it, with a decoded body of its own."""
-        return replace(answer, status=answer.status._replace(collapsed=True, stored=False), _data=None)
 
     def _flight_key(self, miss: Miss, colour: Hashable) -> Hashable:
         return found_by(miss, colour, has_shared=self._has_shared)
@@ -285,15 +288,12 @@ class ReadThrough:
 
     def _store(self, ticket: Ticket, response: Response) -> frozenset[str]:
         """Store the response if it may be stored; return the names of the tiers that took it."""
-        plan = ticket.miss.plan
-        is_absence = response.status == _NOT_FOUND and self._negative_ttl > 0
+        miss = ticket.miss
         # Whatever is held back here is served all the same; only the tiers do not get it.
-        if (response.status != _OK and not is_absence) or (not ticket.miss.leases and not ticket.miss.memory_lease):
+        if not self._storing.takes(response.status) or not (miss.leases or miss.memory_lease):
             return NONE
-        if is_absence:
-            plan = of_absence(plan, self._negative_ttl)
-        entry = entry_of(plan, response, ticket.asked_at) if len(response.body) <= self._max_body_bytes else None
+        entry = self._storing.entry(miss.plan, response, ticket.asked_at)
         if entry is None:
-            self._meter.count(metrics.FILL_SKIPPED, object_type=plan.object_type)
+            self._meter.count(metrics.FILL_SKIPPED, object_type=miss.plan.object_type)
             return NONE
-        return self._lookup.fill(ticket.miss, entry, self._clock.now())
+        return self._lookup.fill(miss, entry, self._clock.now())

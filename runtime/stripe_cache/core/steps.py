@@ -38,6 +38,11 @@ class Ticket:
     until: float = 0.0
     """When a queued reader is to wait for others no longer, on the monotonic clock."""
 
+    @property
+    def is_hurried(self) -> bool:
+        """Whether a stale entry is to answer rather than that this reader waits long; as for `OriginCall.yields`."""
+        return bool(self.miss.stale) and not self.directives.critical
+
 
 @dataclass(slots=True)
 class Pause:
@@ -62,8 +67,17 @@ class Queued:
     seconds: float
 
 
-Step: TypeAlias = "Answer | Ticket | Pause | Queued | Future[Answer | None] | None"
-"""Take the answer, ask the origin, wait in one of two ways, wait for a flight, or, if None, begin again.
+@dataclass(slots=True)
+class Followed:
+    """The advice to wait for a flight for `seconds` and then to take a stale entry `instead`, if one still stands."""
+
+    ticket: Ticket
+    flight: Future[Answer | None]
+    seconds: float
+
+
+Step: TypeAlias = "Answer | Ticket | Pause | Queued | Followed | Future[Answer | None] | None"
+"""Take the answer, ask the origin, wait in one of three ways, wait for a flight, or, if None, begin again.
 
 A reader begins again when what it had found was invalidated before it asked: it takes part in a call whose answer can
 be stored.

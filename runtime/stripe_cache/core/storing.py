@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stripe_cache.core.embedded import NotEmbeddableError, embedded_records
@@ -15,8 +15,27 @@ if TYPE_CHECKING:
     from stripe_cache.core.answer import Response
     from stripe_cache.core.plan import Plan
 
+_OK, _NOT_FOUND = 200, 404
 KEPT_HEADERS = ("request-id", "stripe-version", "content-type", "date")
 """The response headers an entry keeps: what support needs to find the original call, and what describes the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """What may be stored at all: bodies of so many bytes at most, and 404s for so many seconds, 0 for none."""
+
+    max_body_bytes: int
+    negative_ttl: float = 0.0
+
+    def takes(self, status: int) -> bool:
+        """Tell whether answers of this status are stored."""
+        return status == _OK or (status == _NOT_FOUND and self.negative_ttl > 0)
+
+    def entry(self, plan: Plan, response: Response, asked_at: float) -> Entry | None:
+        """Make the entry of such an answer; None for one that is too long, and as `entry_of`."""
+        if response.status == _NOT_FOUND:
+            plan = of_absence(plan, self.negative_ttl)
+        return entry_of(plan, response, asked_at) if len(response.body) <= self.max_body_bytes else None
 
 
 def of_absence(plan: Plan, seconds: float) -> Plan:
