@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from consistency.processes import Site
 
 TABLE, QUEUE = "table", "queue"
+_GENUINE = {"ResponseMetadata": {"RequestId": "1"}}
 _EVERYTHING = "*"
 _REFUSED = "refused"
 
@@ -41,7 +42,7 @@ class ModelTable:
         assert request["ConsistentRead"]
         pks = [key["pk"]["S"] for key in request["Keys"]]
         found = [item for one in self._items() for item in self._read([pk for pk in pks if _name(pk) in one])]
-        return {"Responses": dict.fromkeys(call["RequestItems"], found)}
+        return {"Responses": dict.fromkeys(call["RequestItems"], found), **_GENUINE}
 
     def update_item(self, **call: Any) -> dict[str, Any]:
         pk, expression = call["Key"]["pk"]["S"], call["UpdateExpression"]
@@ -50,7 +51,7 @@ class ModelTable:
         done = partial(effect, process=self._actor.name, place=f"{TABLE} {_name(pk)}", values=values)
         if reach(self._actor, "dynamodb", f"{label} {_name(pk)} in the {TABLE}", done) == _REFUSED:
             raise _RefusedError
-        return {}
+        return {"Attributes": {}, **_GENUINE}
 
     def _items(self) -> list[tuple[str, ...]]:
         # Where nothing collapses, the item for everything cannot be told from one that is never there.
@@ -135,10 +136,11 @@ class ModelQueue:
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
 
-    def send_message(self, **call: Any) -> None:
+    def send_message(self, **call: Any) -> dict[str, Any]:
         # Two messages may say the same: a word of its own keeps them two.
         message = f"{self._actor.token()} {call['MessageBody']}"
         reach(self._actor, QUEUE, "send a message", partial(self._send, message=message))
+        return {"MessageId": message}
 
     def receive(self) -> list[dict[str, Any]]:
         """Return the messages as a Lambda gets them; they stay."""

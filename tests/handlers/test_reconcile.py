@@ -163,10 +163,10 @@ def test_a_budget_that_cannot_be_is_refused(calls: Any) -> None:
 def test_half_of_the_invocations_time_is_kept_for_applying(fake: FakeStripe) -> None:
     class Context:
         # The gate asks first, for its deadline.
-        left = iter([1000, 1000, 900, 800, 400])
+        left = iter([10_000, 10_000, 9000, 8000, 4000])
 
         def get_remaining_time_in_millis(self) -> int:
-            return next(self.left, 400)
+            return next(self.left, 4000)
 
     fake.seed(customers=1)
     sweep()
