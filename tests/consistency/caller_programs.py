@@ -143,12 +143,12 @@ def _frozen(site: Site) -> Program:
 
 
 CALLER_PROGRAMS: dict[str, Builder] = {
-    "shared by threads": _shared_by_threads,
     "shared by processes": _shared_by_processes,
     "frozen": _frozen,
     "failing process": _failing_process,
 }
 SLOW_CALLER_PROGRAMS: dict[str, Builder] = {
+    "shared by threads": _shared_by_threads,
     "threads": _threads,
     "processes": _processes,
     "threads embedded": _threads_embedded,

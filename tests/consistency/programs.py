@@ -222,9 +222,9 @@ PROGRAMS: dict[str, Builder] = {
     "two tiers embedded": _two_tiers_embedded,
     "outage": _outage,
     "memory": _memory,
-    "memory frozen": _memory_frozen,
 }
 SLOW: dict[str, Builder] = {
+    "memory frozen": _memory_frozen,
     "memory set back": _memory_set_back,
     "memory lossy": _memory_lossy,
     "everything": _everything,

@@ -42,8 +42,8 @@ LARGER = {
 }
 
 
-_COSTLY = {"threads embedded", "bytes", "failing", "settle again"}
-"""Programs over the real Redis tier in which even a bug takes long to show."""
+_COSTLY = {"shared by threads", "threads embedded", "bytes", "failing", "settle again"}
+"""Programs in which even a bug takes long to show."""
 
 
 def _priced(mutant: Mutant) -> Any:
