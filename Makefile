@@ -7,7 +7,7 @@ WORKERS_OF_TESTS ?= 3
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow snapshots chaos check lint format types imports bench bench-synth synth diff deploy destroy deploy-local event-types lock catalog
+.PHONY: help setup demo test coverage test-slow snapshots chaos check lint format types imports bench bench-synth synth diff deploy destroy deploy-local event-types lock catalog
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: setup ## run the main job on embedded servers: SECONDS, WORKERS, RPS, STRI
 	@python -m local.demo
 
 test: setup ## unit and integration tests on real servers, under 10 minutes
+	python -m pytest -n $(WORKERS_OF_TESTS) --dist loadfile
+
+coverage: setup ## the same tests, slower, and which lines they leave out
 	python -m pytest -n $(WORKERS_OF_TESTS) --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: setup ## the tests that take minutes
