@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import stripe
+from origin_help import Clock
 
 from local.fake_stripe.client import FakeStripe
 from local.valkey import Valkey
@@ -19,17 +20,6 @@ if TYPE_CHECKING:
 
 KEY = "sk_test_a"
 POLICY = {"customer": {"ttl": 60, "ttl_with_events": 60, "redis_ttl": 60, "stale_window": 600}}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = time.time()
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from origin_help import Clock
 
 from stripe_cache import Settings, StripeCache
 from stripe_cache.core.clock import SystemClock
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
 
 KEY = "sk_test_handlers"
 TIMES = {"ttl": 60, "ttl_with_events": 60, "redis_ttl": 60, "stale_window": 600}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = time.time()
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
 
 
 class Queue:
