@@ -1,8 +1,7 @@
 """Find a Python of the version that Lambda will run, to compile byte code with.
 
 Byte code of another version is ignored by the interpreter, so only an exact match will do. Three places are looked at:
-PATH, the interpreters that uv manages, and pyenv. A name on PATH proves nothing (pyenv's shims exist for versions that
-are not active, and fail when started), so every candidate is asked for its version.
+PATH, pyenv, and the interpreters that uv manages. A name proves nothing, so every candidate is asked for its version.
 """
 
 from __future__ import annotations
@@ -59,9 +58,14 @@ def install_python(version: str) -> str:
 def _candidates(version: str) -> Iterator[Path]:
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         yield Path(sys.executable)
-    for folder in os.environ.get("PATH", "").split(os.pathsep):
-        if folder:
-            yield Path(folder) / f"python{version}"
+    roots = sorted({Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"), Path.home() / ".pyenv"})
+    for name in os.environ.get("PATH", "").split(os.pathsep):
+        folder = Path(name)
+        # Shims exist for versions that are not active, too, and take ten times an interpreter's time to say so.
+        if name and not any(folder == root / "shims" for root in roots):
+            yield folder / f"python{version}"
+    for root in roots:
+        yield from sorted(root.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
     managed = subprocess.run(
         [find_uv(), "python", "find", "--managed-python", "--no-python-downloads", "--offline", version],
         capture_output=True,
@@ -70,9 +74,6 @@ def _candidates(version: str) -> Iterator[Path]:
     )
     if managed.returncode == 0:
         yield Path(managed.stdout.strip())
-    roots = {os.environ.get("PYENV_ROOT", ""), str(Path.home() / ".pyenv")} - {""}
-    for root in sorted(roots):
-        yield from sorted(Path(root).glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
 
 
 def _is_version(path: Path, version: str) -> bool:
