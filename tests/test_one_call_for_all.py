@@ -72,6 +72,7 @@ class Crowd:
             "STRIPE_CACHE_EVENTS": "true",
             "STRIPE_CACHE_REDIS_TIMEOUT": "20",
             "STRIPE_CACHE_DYNAMODB_TIMEOUT": "20",
+            "STRIPE_CACHE_ORIGIN_TIMEOUT": "60",
             "STRIPE_CACHE_RATE_LIMITS": "off",
             **({"STRIPE_CACHE_REDIS_URL": world.valkey.url} if tier == "redis" else {}),
             **({"STRIPE_CACHE_TABLE": world.table} if tier == "dynamodb" else {}),

@@ -187,6 +187,8 @@ def test_the_handler_stops_in_time_and_is_invoked_again_with_the_cursor(
     given = settings()
     for name in ("namespace", "redis_url", "table", "api_base"):
         aws.setenv(f"STRIPE_CACHE_{name.upper()}", getattr(given, name))
+    for name in ("REDIS_TIMEOUT", "DYNAMODB_TIMEOUT"):
+        aws.setenv(f"STRIPE_CACHE_{name}", "20")
     container.cache_clear()
     try:
         read_everything(container().cache, people[0])
