@@ -48,6 +48,8 @@ class ServerProcess:
         self.log_path = self.directory / "log.txt"
         self._lock = threading.Lock()
         self._stopped = False
+        # From then on the number may be a stranger's: tests that kill thousands of servers see them come round again.
+        self._group_ended = False
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
                 [str(part) for part in command],
@@ -92,9 +94,13 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End the process as a power cut would; `stop` must still be called."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._popen.wait()
+        with self._lock:
+            if not self._group_ended:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+                self._popen.wait()
+                self._group_ended = True
+                REAPER.forget(self.pid)
 
     def stop(self, *, grace_seconds: float = 3.0) -> None:
         """Ask the process group to end, insist after `grace_seconds`, and remove its directory; any number of times."""
@@ -103,20 +109,25 @@ class ServerProcess:
                 return
             self._stopped = True
             _LIVE.discard(self)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGTERM)
-                os.killpg(self.pid, signal.SIGCONT)
-            try:
-                self._popen.wait(grace_seconds)
-            except subprocess.TimeoutExpired:
-                pass
-            finally:
-                # The group outlives its leader when the leader left children behind.
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self.pid, signal.SIGKILL)
-                self._popen.wait()
+            if not self._group_ended:
+                self._end_group(grace_seconds)
             REAPER.forget(self.pid)
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _end_group(self, grace_seconds: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGTERM)
+            os.killpg(self.pid, signal.SIGCONT)
+        try:
+            self._popen.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            # The group outlives its leader when the leader left children behind.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._popen.wait()
+            self._group_ended = True
 
     def _wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds

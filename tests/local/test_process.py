@@ -62,6 +62,19 @@ def test_a_program_that_ignores_the_request_to_end_is_killed(process_gone: Calla
     assert process_gone(process.pid)
 
 
+def test_a_killed_programs_number_is_not_signalled_again_since_it_may_be_a_strangers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = ServerProcess("killed", SLEEPER, ready=lambda: True)
+    process.kill()
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _number: signalled.append(group))
+    process.kill()
+    process.stop()
+    assert signalled == []
+    assert not process.directory.exists()
+
+
 OWNER = textwrap.dedent(
     """
     import sys, time
