@@ -127,7 +127,7 @@ class Search:
         began = time.perf_counter()
         path = _Path("", None)
         random_words = [module.new_token for module in _RANDOM]
-        # A search keeps what it makes: looking for garbage in all of it takes longer than the search (see _tidy).
+        # A search keeps what it makes: looking for garbage in all of it takes longer than the search (see _run).
         gc.disable()
         logging.disable()
         try:
@@ -136,7 +136,6 @@ class Search:
             path = found.path
             self.report.violation = str(found.__cause__)
         finally:
-            gc.unfreeze()
             gc.enable()
             logging.disable(logging.NOTSET)
             for module, words in zip(_RANDOM, random_words, strict=True):
@@ -245,7 +244,8 @@ class Search:
     ) -> tuple[tuple[Any, ...], Suspended | None]:
         self._runs += 1
         if not self._runs % _BETWEEN_TIDYINGS:
-            _tidy()
+            # What a run leaves behind, its frames and failures, is among what is new since the last time.
+            gc.collect(0)
         actor = Actor(name, world, list(log), choice)
         for module in _RANDOM:
             module.new_token = actor.token
@@ -266,12 +266,6 @@ class _FoundError(Exception):
     def __init__(self, path: _Path) -> None:
         super().__init__(path.label)
         self.path = path
-
-
-def _tidy() -> None:
-    """Drop what a run of an actor leaves behind, its frames and failures, among what is new since the last time."""
-    gc.collect()
-    gc.freeze()
 
 
 def _replaced(values: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
