@@ -22,7 +22,7 @@ from local.valkey import Valkey
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The first fails the run if anything in it says a secret: in a log, a warning, a metric, an error or on standard output.
+# "sensitive" fails the run if anything in it says a secret: in a log, a warning, a metric, an error or on stdout.
 pytest_plugins = ["sensitive", "heap"]
 
 # No deadline and no database: the same examples in every run, however busy the machine is.
