@@ -164,8 +164,9 @@ def test_comparing_with_what_was_deployed_finds_what_changed_and_nothing_else(de
         pytest.skip("one topology shows that the command works")
     given = {**HERE, "topology": deployment.topology, "alarm_email": "you@example.com"}
     arguments = " ".join(f"-c {name}={value}" for name, value in given.items())
+    command = ["make", "diff", "STAGE=dev", f"CDK_ARGS={arguments}"]
     ended = subprocess.run(
-        ["make", "diff", "STAGE=dev", f"CDK_ARGS={arguments}"],
+        command,
         cwd=ROOT,
         env={**os.environ, **deployment.server.environment, "CI": "true"},
         capture_output=True,
