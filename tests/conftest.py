@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # "sensitive" fails the run if anything in it says a secret: in a log, a warning, a metric, an error or on stdout.
-pytest_plugins = ["sensitive", "heap"]
+pytest_plugins = ["sensitive", "heap", "longest_first"]
 
 # No deadline and no database: the same examples in every run, however busy the machine is.
 hypothesis_settings.register_profile(
