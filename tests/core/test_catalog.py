@@ -118,7 +118,6 @@ def test_a_request_finds_its_operation(
     operation = catalog.match(method, path)
     assert operation is not None
     assert (operation.path, operation.kind, operation.objects) == (template, kind, objects)
-    assert operation.streaming is (kind == "stream")
 
 
 @pytest.mark.parametrize(
