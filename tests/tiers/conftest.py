@@ -1,4 +1,4 @@
-"""Real clusters and TLS for the tests of the Redis tier."""
+"""Servers for the tests of the Redis tier: one to be maltreated, TLS, and real clusters."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from fake_dynamodb import FakeDynamoDB
 
 from local.process import LocalServerError
 from local.redis_cluster import RedisCluster
 from local.redis_tls import Authority, TlsRedis, binary
+from local.valkey import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +39,20 @@ def access_string(name: str) -> str:
 def serverless_rules(name: str = "READ_WRITE") -> str:
     """Return the rules of a user who may do what both the constructs and ElastiCache Serverless allow."""
     return f"{access_string(name)} {LACKING}"
+
+
+@pytest.fixture
+def server() -> Iterator[Valkey]:
+    """Start a server of the test's own, to be maltreated."""
+    with Valkey() as made:
+        yield made
+
+
+@pytest.fixture
+def admin(server: Valkey) -> Iterator[redis.Redis]:
+    """Connect to it past everything under test."""
+    with redis.Redis.from_url(server.url, protocol=2) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -26,12 +26,6 @@ TIMEOUT = 0.3
 NAME, SILENT = "127.0.0.1", "127.0.0.2"
 
 
-@pytest.fixture
-def server() -> Iterator[Valkey]:
-    with Valkey() as made:
-        yield made
-
-
 @pytest.fixture(params=["hangs", "drops"])
 def silence(request: pytest.FixtureRequest) -> Iterator[Callable[[int], None]]:
     """Make an address on which connecting works and nothing is said, or on which not even that is answered."""

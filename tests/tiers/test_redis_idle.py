@@ -9,7 +9,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis
 from fakes import FakeClock, RecordingMeter
 
 from local.valkey import Valkey
@@ -23,7 +22,7 @@ from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import redis
 
     from local.redis_cluster import RedisCluster
 
@@ -50,18 +49,6 @@ class Sleep:
 @pytest.fixture
 def sleep(monkeypatch: pytest.MonkeyPatch) -> Sleep:
     return Sleep(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[Valkey]:
-    with Valkey() as made:
-        yield made
-
-
-@pytest.fixture
-def admin(server: Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url, protocol=2) as client:
-        yield client
 
 
 class SilentProxy:

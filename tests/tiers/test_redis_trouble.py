@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -20,9 +19,6 @@ from stripe_cache.tiers.redis import RedisTier
 from stripe_cache.tiers.redis_connection import connect
 from stripe_cache.tiers.redis_url import parse
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 TIMEOUT = 5.0
 N = "acct_1.test"
 MISS = [Reading(None, None)]
@@ -30,19 +26,6 @@ MISS = [Reading(None, None)]
 
 def tier_of(url: str, timeout: float = TIMEOUT) -> RedisTier:
     return RedisTier(lambda: connect(parse(url), timeout), NullMeter())
-
-
-@pytest.fixture
-def server() -> Iterator[Valkey]:
-    """Start a server of the test's own, to be maltreated."""
-    with Valkey() as made:
-        yield made
-
-
-@pytest.fixture
-def admin(server: Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

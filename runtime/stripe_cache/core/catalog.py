@@ -50,11 +50,6 @@ class Operation:
     """No snapshot event carries what this returns: it must be voided together with its parent."""
 
     @property
-    def streaming(self) -> bool:
-        """Tell whether the answer is a stream of bytes rather than JSON."""
-        return self.kind == "stream"
-
-    @property
     def parameters(self) -> tuple[str, ...]:
         """Name the path parameters, in order."""
         return tuple(segment[1:-1] for segment in self.segments if segment.startswith("{"))
