@@ -12,7 +12,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from stripe_cache_cdk.constructs import environment as env
-from stripe_cache_cdk.constructs.nag import acknowledge_finding
+from stripe_cache_cdk.constructs.network_interfaces import allow_interfaces
 from stripe_cache_cdk.constructs.placement import (
     HTTPS,
     Place,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
 
 OLDEST_PYTHON = 11
-VPC_POLICY = "service-role/AWSLambdaVPCAccessExecutionRole"
 ATTACHED = "stripe-cache:attached"  # The type of the note on a function that says to which cache.
 
 
@@ -153,6 +152,8 @@ def place(function: lambda_.Function, tier: RedisTier | None, *, calls_stripe: b
     _check_way_out(function, where, calls_stripe=calls_stripe, public_cache=tier is not None and network is None)
     warn_of_one_zone(function, where.subnets)
     open_way_out(function, ports)
+    # CDK allows them to the roles that it makes; one that was passed to the function may lack them.
+    allow_interfaces(function)
     if tier:
         tier.allow_from(function)
 
@@ -161,18 +162,11 @@ def _move_in(function: lambda_.Function, tier: RedisTier) -> None:
     network = tier.network
     if network is None:
         return
-    if function.role is None:
-        raise ConstructError(function, "it has no role to allow network interfaces", "give it a role of this app")
     cfn_function(function).vpc_config = lambda_.CfnFunction.VpcConfigProperty(
         subnet_ids=[subnet.subnet_id for subnet in network.function_subnets],
         security_group_ids=[tier.client_group.security_group_id],
     )
-    function.role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(VPC_POLICY))
-    acknowledge_finding(
-        function.role,
-        f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{VPC_POLICY}]",
-        "Network interfaces cannot be named before they exist; this is AWS's own list of what Lambda needs for them.",
-    )
+    allow_interfaces(function)
 
 
 def _check_way_out(function: lambda_.Function, where: Place, *, calls_stripe: bool, public_cache: bool) -> None:
