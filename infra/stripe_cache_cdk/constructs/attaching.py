@@ -12,6 +12,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from stripe_cache_cdk.constructs import environment as env
+from stripe_cache_cdk.constructs.bundled_code import check_package
 from stripe_cache_cdk.constructs.network_interfaces import allow_interfaces
 from stripe_cache_cdk.constructs.placement import (
     HTTPS,
@@ -83,7 +84,7 @@ def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.F
             "attach the aws_lambda.Function it comes from, where that is defined",
         )
     name = function.runtime.name
-    # What runs in an image only the image knows. The processor does not matter: the function brings its own package.
+    # What runs in an image only the image knows, and what is in a package that Bundle did not make, only who did.
     if name != lambda_.Runtime.FROM_IMAGE.name and (
         function.runtime.family is not lambda_.RuntimeFamily.PYTHON or _minor(name) < OLDEST_PYTHON
     ):
@@ -92,6 +93,7 @@ def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.F
             f"its runtime is {name}, and stripe-cache needs Python 3.{OLDEST_PYTHON}",
             "use Runtime.PYTHON_3_13",
         )
+    check_package(function)
     _check_neighbour(function, cache)
     for note in function.node.metadata:
         if note.type == ATTACHED:

@@ -12,7 +12,8 @@ from aws_cdk import aws_logs as logs
 
 from stripe_cache_cdk.checks import check_enum, check_range
 from stripe_cache_cdk.config import DEFAULT_PYTHON, PYTHONS, Architecture
-from stripe_cache_cdk.constructs.bundling import Bundle, explains_bundling
+from stripe_cache_cdk.constructs.bundled_code import explains_bundling
+from stripe_cache_cdk.constructs.bundling import Bundle
 from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
 from stripe_cache_cdk.constructs.key_access import encrypted_logs
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
@@ -163,7 +164,6 @@ class RuntimeFunction(lambda_.Function):
         refers(self, log_key=options.log_key)
         if self.is_bound_to_vpc:
             allow_interfaces(self)
-        self.can_seal = bundle.seals
         self.vital = vital
         self.failed_calls: sqs.Queue | None = None
         # Publishing is what makes the snapshot, so only a version can start from one.

@@ -14,6 +14,7 @@ from stripe_cache_cdk.choices import check_namespace
 from stripe_cache_cdk.config import Events, RedisKind, Topology, UsageCaps
 from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.attaching import ATTACHED, check_attachable, place, set_variables, warn_of_fixed_role
+from stripe_cache_cdk.constructs.bundled_code import package_of
 from stripe_cache_cdk.constructs.dynamo_tier import DynamoTier
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
 from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, grant_sealing
@@ -26,7 +27,7 @@ from stripe_cache_cdk.constructs.purge import PurgeFunction
 from stripe_cache_cdk.constructs.redis_access import Rights
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
 from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQueue
-from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.constructs.runtime_function import FunctionOptions
 from stripe_cache_cdk.constructs.stack_order import refers
 from stripe_cache_cdk.constructs.stripe_secrets import grant_secret, stripe_secret
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
@@ -278,11 +279,12 @@ class StripeCache(Construct):
     ) -> tuple[lambda_.Function, dict[str, str]]:
         """Check the function, move it where the cache is, and return what every function is told."""
         attached = check_attachable(function, self)
-        if self._entry_keys and isinstance(attached, RuntimeFunction) and not attached.can_seal:
+        package = package_of(attached)
+        if self._entry_keys and package and not package.seals:
             raise ConstructError(
                 attached,
                 f"the cache at {self.node.path} seals entries, and its package has no `cryptography`",
-                'make it with options=FunctionOptions(extras=("encryption",)), or with requirements that contain it',
+                'make it with extras=("encryption",) in its Bundle or FunctionOptions, or requirements that contain it',
             )
         refers(attached, cache=self, **self._entry_keys, api_key_secret=self.api_key_secret if calls_stripe else None)
         place(attached, self.redis, calls_stripe=calls_stripe)
