@@ -25,6 +25,7 @@ from stripe_cache_cdk.constructs.placement import (
     warn_of_one_zone,
 )
 from stripe_cache_cdk.constructs.redis_tier import PORT, READER_PORT
+from stripe_cache_cdk.constructs.same_place import check_neighbour
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.F
             "use Runtime.PYTHON_3_13",
         )
     check_package(function)
-    _check_neighbour(function, cache)
+    check_neighbour(function, cache)
     for note in function.node.metadata:
         if note.type == ATTACHED:
             theirs = "this cache already" if note.data == cache.node.path else f"the cache at {note.data}"
@@ -203,31 +204,6 @@ def _check_way_out(function: lambda_.Function, where: Place, *, calls_stripe: bo
             "it is in subnets without a way out and without an endpoint for SQS: what it cannot void at once, it "
             "cannot queue either. Add an interface endpoint, or a NAT",
         )
-
-
-def _check_neighbour(function: lambda_.Function, cache: Construct) -> None:
-    theirs, ours = cdk.Stack.of(function), cdk.Stack.of(cache)
-    for what, apart in (
-        ("app", function.node.root is not cache.node.root),
-        ("stage of the app", cdk.Stage.of(function) is not cdk.Stage.of(cache)),
-    ):
-        if apart:
-            raise ConstructError(
-                function,
-                f"it is in another {what} than the cache at {cache.node.path}",
-                "attach it where the cache is made: a reference cannot lead from one to the other",
-            )
-    for what, mine, other in (("account", theirs.account, ours.account), ("region", theirs.region, ours.region)):
-        if mine != other:
-            raise ConstructError(
-                function,
-                f"its stack is in {what} {_said(mine)} and the cache at {cache.node.path} in {_said(other)}",
-                f"give both stacks the same {what} in env, or make a cache of its own there",
-            )
-
-
-def _said(value: str) -> str:
-    return "(none given)" if cdk.Token.is_unresolved(value) else value
 
 
 def _minor(runtime: str) -> int:
