@@ -11,7 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from functions import plain
 from synthesis import CONTEXT, of_function, render
 
-from stripe_cache_cdk import Architecture, Bundle, ConstructError, StripeCache
+from stripe_cache_cdk import Architecture, Bundle, ConstructError, Events, StripeCache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ ARM, INTEL = lambda_.Architecture.ARM_64, lambda_.Architecture.X86_64
 
 
 def test_what_fits_is_attached_and_what_does_not_is_refused(stack: cdk.Stack) -> None:
-    cache = StripeCache(stack, "Cache", events="none", monitoring=False)  # type: ignore[arg-type]
+    cache = StripeCache(stack, "Cache", events=Events.NONE, monitoring=False)
     intel = Bundle(architecture=Architecture.X86_64)
     cache.attach(plain(stack, "Fits", code=Bundle().code(), architecture=ARM))
     cache.attach(plain(stack, "FitsToo", code=intel.code()))
@@ -56,7 +56,7 @@ def test_what_fits_is_attached_and_what_does_not_is_refused(stack: cdk.Stack) ->
 
 
 def test_one_code_may_serve_several_functions(stack: cdk.Stack) -> None:
-    cache, code = StripeCache(stack, "Cache", events="none", monitoring=False), Bundle().code()  # type: ignore[arg-type]
+    cache, code = StripeCache(stack, "Cache", events=Events.NONE, monitoring=False), Bundle().code()
     for name in ("First", "Second"):
         cache.attach(plain(stack, name, code=code, architecture=ARM))
     third = plain(stack, "Third", code=code)
@@ -65,7 +65,7 @@ def test_one_code_may_serve_several_functions(stack: cdk.Stack) -> None:
 
 
 def test_a_bundle_that_cannot_seal_is_refused_by_a_cache_that_seals(stack: cdk.Stack) -> None:
-    cache = StripeCache(stack, "Cache", entry_key=kms.Key(stack, "Key"), events="none", monitoring=False)  # type: ignore[arg-type]
+    cache = StripeCache(stack, "Cache", entry_key=kms.Key(stack, "Key"), events=Events.NONE, monitoring=False)
     with pytest.raises(ConstructError, match=r"^Test/Plain: the cache at Test/Cache seals.*: make it with extras="):
         cache.attach(plain(stack, "Plain", code=Bundle().code(), architecture=ARM))
     cache.attach(plain(stack, "Sealing", code=Bundle(extras=("encryption",)).code(), architecture=ARM))

@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from functions import plain
 from synthesis import render, resources, text_of
 
-from stripe_cache_cdk import RuntimeFunction, StripeCache, Topology
+from stripe_cache_cdk import Events, RuntimeFunction, StripeCache, Topology
 from stripe_cache_cdk.constructs.network_interfaces import VPC_POLICY
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def vpc_in(stack: cdk.Stack) -> ec2.Vpc:
 
 
 def cache_in(stack: cdk.Stack, vpc: ec2.Vpc) -> StripeCache:
-    return StripeCache(stack, "Cache", topology=Topology.VPC_VALKEY, vpc=vpc, events="none", monitoring=False)  # type: ignore[arg-type]
+    return StripeCache(stack, "Cache", topology=Topology.VPC_VALKEY, vpc=vpc, events=Events.NONE, monitoring=False)
 
 
 def own_role(stack: cdk.Stack, name: str, **props: Any) -> iam.Role:

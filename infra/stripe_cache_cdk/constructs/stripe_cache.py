@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -10,7 +11,6 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from stripe_cache_cdk.checks import check_enum, check_match
-from stripe_cache_cdk.choices import check_namespace
 from stripe_cache_cdk.config import Events, RedisKind, Topology, UsageCaps
 from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.attaching import ATTACHED, check_attachable, place, set_variables, warn_of_fixed_role
@@ -21,6 +21,7 @@ from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, grant_sealing
 from stripe_cache_cdk.constructs.monitoring import Monitoring
 from stripe_cache_cdk.constructs.monitoring.sharing import warn_of_shared_metrics
 from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
+from stripe_cache_cdk.constructs.namespace import namespace_of
 from stripe_cache_cdk.constructs.network import CacheNetwork, network_for
 from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.purge import PurgeFunction
@@ -30,6 +31,7 @@ from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQu
 from stripe_cache_cdk.constructs.runtime_function import FunctionOptions
 from stripe_cache_cdk.constructs.stack_order import refers
 from stripe_cache_cdk.constructs.stripe_secrets import grant_secret, stripe_secret
+from stripe_cache_cdk.constructs.way_out import warn_of_unread_secret
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.errors import ConstructError, naming
 
@@ -76,7 +78,7 @@ class StripeCache(Construct):
         construct_id: str,
         *,
         topology: Topology = Topology.DYNAMODB_ONLY,
-        namespace: str = "main",
+        namespace: str | None = None,
         livemode: bool = False,
         stage: str = "dev",
         settings: RuntimeOptions | None = None,
@@ -106,7 +108,7 @@ class StripeCache(Construct):
             self.topology = check_enum("topology", topology, Topology)
             self._events = check_enum("events", events, Events)
             check_enum("redis_kind", redis_kind, RedisKind)
-            check_namespace(namespace)
+            namespace = namespace_of(self, namespace)
             check_match("stage", stage, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "1 to 64 letters, digits, _ . and -")
         if usage_caps and self.topology is Topology.DYNAMODB_ONLY:
             raise ConstructError(self, f"usage_caps: topology {self.topology} has no Valkey", "leave usage_caps out")
@@ -148,8 +150,11 @@ class StripeCache(Construct):
                 encryption_key=encryption_key,
                 removal_policy=self._removal,
             )
-        self.api_key_secret = api_key_secret or self._secret("ApiKey", "API key for reads, as in the Dashboard")
-        self.webhook_secret = webhook_secret or self._secret("WebhookSecret", "Signing secret of the event destination")
+        secret = functools.partial(stripe_secret, self, encryption_key=encryption_key, removal_policy=self._removal)
+        self.api_key_secret = api_key_secret or secret("ApiKey", description="API key for reads, as in the Dashboard")
+        self.webhook_secret = webhook_secret or secret(
+            "WebhookSecret", description="Signing secret of the event destination"
+        )
         self._queue = (
             InvalidationQueue(self, "Invalidations", encryption_key=encryption_key, removal_policy=self._removal)
             if self._events is not Events.NONE
@@ -271,6 +276,7 @@ class StripeCache(Construct):
     def grant_webhook_secret(self, function: lambda_.Function) -> None:
         """Let the function read the webhooks' signing secret in all its versions, and tell it where that is."""
         refers(function, webhook_secret=self.webhook_secret)
+        warn_of_unread_secret(function)
         set_variables(function, {env.WEBHOOK_SECRET: self.webhook_secret.secret_arn})
         grant_secret(self.webhook_secret, function)
 
@@ -287,15 +293,7 @@ class StripeCache(Construct):
                 'make it with extras=("encryption",) in its Bundle or FunctionOptions, or requirements that contain it',
             )
         refers(attached, cache=self, **self._entry_keys, api_key_secret=self.api_key_secret if calls_stripe else None)
-        place(attached, self.redis, calls_stripe=calls_stripe)
+        services = [*(["sqs"] if self._queue or self._refreshes else []), *(["kms"] if self._entry_keys else [])]
+        place(attached, self.redis, calls_stripe=calls_stripe, services=services)
         attached.node.add_metadata(ATTACHED, self.node.path)
         return attached, self._environment | (settings.variables() if settings else self._settings)
-
-    def _secret(self, construct_id: str, description: str) -> secretsmanager.Secret:
-        return stripe_secret(
-            self,
-            construct_id,
-            description=description,
-            encryption_key=self.encryption_key,
-            removal_policy=self._removal,
-        )
