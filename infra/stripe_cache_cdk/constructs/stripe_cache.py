@@ -226,8 +226,8 @@ class StripeCache(Construct):
         leaves out every permission to fill or void: such a function must not write to Stripe through the cache.
         `calls_stripe=False` leaves out the API key, and `asks_refreshes=False` the queue of refreshes. `replays` adds
         the right to list the keys of Redis, for a Reconciler. `settings` replace the cache's for this function. The
-        function's package must contain the runtime, as that of RuntimeFunction does. Raises ConstructError, naming the
-        function, when it cannot reach the cache or Stripe, or belongs to a cache already.
+        function's package must contain the runtime, as a Bundle or RuntimeFunction does. Raises ConstructError, naming
+        the function, when it cannot reach the cache or Stripe, or load its Bundle, or belongs to a cache already.
         """
         attached, variables = self._prepare(function, settings, calls_stripe=calls_stripe)
         rights = Rights.READ if read_only else Rights.REPLAY if replays else Rights.WRITE
