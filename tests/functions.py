@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 def plain(scope: Construct, name: str = "Mine", **props: Any) -> lambda_.Function:
     """Return a function as a user's app has it."""
     props = {"runtime": lambda_.Runtime.PYTHON_3_13} | props
-    return lambda_.Function(
-        scope, name, handler="index.handler", code=lambda_.Code.from_inline("def handler(event, context): ..."), **props
-    )
+    props.setdefault("code", lambda_.Code.from_inline("def handler(event, context): ..."))
+    return lambda_.Function(scope, name, handler="index.handler", **props)
 
 
 def actions_of(template: dict[str, Any], name: str) -> set[str]:

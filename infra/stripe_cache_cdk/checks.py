@@ -7,6 +7,8 @@ import json
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+import aws_cdk as cdk
+
 from stripe_cache_cdk.errors import StageError
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def check_match(field: str, value: str, pattern: str, remedy: str) -> None:
     """Raise StageError unless the whole value matches; `remedy` completes the sentence `give ...`."""
     check_text(field, value)
     if not re.fullmatch(pattern, value):
-        raise StageError(f"{field}={value!r}: give {remedy}")
+        raise StageError(f"{_said(field, value)}: give {remedy}")
 
 
 def check_range(field: str, value: float, low: float, high: float, unit: str, *, whole: bool = True) -> None:
@@ -57,7 +59,7 @@ def check_range(field: str, value: float, low: float, high: float, unit: str, *,
     # True is an int to Python, and no number of anything to anybody. What is no number compares to nothing.
     kinds = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise StageError(f"{field}={value!r}: give {low} to {high} {unit}")
+        raise StageError(f"{_said(field, value)}: give {low} to {high} {unit}")
 
 
 def check_json(field: str, value: Mapping[str, object], kind: str) -> str:
@@ -74,3 +76,8 @@ def check_enum(field: str, value: str, choices: type[Choice]) -> Choice:
         return choices(value)
     except ValueError as error:
         raise StageError(f"{field}={value!r} is unknown: choose one of {', '.join(choices)}") from error
+
+
+def _said(field: str, value: object) -> str:
+    # To Python, what is known at deployment only is a placeholder or a huge negative number.
+    return f"{field} is known at deployment only" if cdk.Token.is_unresolved(value) else f"{field}={value!r}"

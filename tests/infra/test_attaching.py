@@ -7,6 +7,7 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import assertions
+from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
@@ -142,7 +143,8 @@ def test_subnets_of_the_same_logical_id_in_two_stacks_are_told_apart() -> None:
     app = make_app()
     one, other = cdk.Stack(app, "One"), cdk.Stack(app, "Other")
     cache = StripeCache(one, "Cache", topology=Topology.VPC_VALKEY, vpc=their_vpc(one))
-    with pytest.raises(ConstructError, match=r"^Other/Mine: it is in another VPC than the cache"):
+    told = r"^Other/Mine: it is in another VPC than the cache at One/Cache/Redis \(in Other/Theirs\): put it into"
+    with pytest.raises(ConstructError, match=told):
         cache.attach(plain(other, vpc=their_vpc(other)))
 
 
@@ -215,3 +217,50 @@ def test_a_role_that_takes_no_permissions_is_warned_of(stack: cdk.Stack, warned:
     StripeCache(stack, "Cache").attach(plain(stack, role=role))
     assert len([told for told in warnings_of(stack) if "attaching gives it no permissions" in told]) == warned
     assert bool(actions_of(render(stack), "Theirs")) == mutable
+
+
+def test_functions_that_keep_their_environment_to_themselves_are_told_apart() -> None:
+    stack = cdk.Stack(make_app(), "Test", env=cdk.Environment(account="123456789012", region="us-east-1"))
+    cache = StripeCache(stack, "Cache", events=Events.NONE, monitoring=False)
+    common: Any = {
+        "runtime": lambda_.Runtime.PYTHON_3_13,
+        "handler": "index.handler",
+        "code": lambda_.Code.from_inline("def handler(event, context): ..."),
+    }
+    mine = plain(stack)
+    for function, told in (
+        (
+            lambda_.SingletonFunction(stack, "Single", uuid="one", **common),
+            "SingletonFunction keeps .*: make one aws_la",
+        ),
+        (cloudfront.experimental.EdgeFunction(stack, "Edge", **common), "Lambda@Edge takes no environment.*CloudFront"),
+        (mine.current_version, "an imported function, a version or an alias .*: attach the aws_lambda.Function it"),
+    ):
+        with pytest.raises(ConstructError, match=rf"^{function.node.path}: .*{told}"):
+            cache.attach(function)
+
+
+@pytest.mark.parametrize(("length", "refused", "warned"), [(3_950, True, 0), (3_500, False, 1), (2_000, False, 0)])
+def test_an_environment_beyond_lambdas_quota_is_refused(
+    stack: cdk.Stack, length: int, warned: int, *, refused: bool
+) -> None:
+    cache = StripeCache(stack, "Cache", topology=Topology.PUBLIC_VALKEY, monitoring=False)
+    mine = plain(stack, environment={"LONG": "x" * length})
+    if refused:
+        told = (
+            rf"^Test/Mine: its environment will hold some 4\d+ bytes, {length + 4} of them its own, and .* takes 4096:"
+        )
+        with pytest.raises(ConstructError, match=told):
+            cache.attach(mine)
+        return
+    cache.attach(mine)
+    assert (
+        len([told for told in warnings_of(stack) if "Lambda takes 4096: keep long values elsewhere" in told]) == warned
+    )
+
+
+@pytest.mark.parametrize(("given", "told"), [(None, 1), ("main", 0), ("acct_1", 0)])
+def test_who_names_no_account_is_told_how_to(stack: cdk.Stack, given: str | None, told: int) -> None:
+    StripeCache(stack, "Cache", namespace=given, events=Events.NONE, monitoring=False)
+    found = assertions.Annotations.from_stack(stack).find_info("/Test/Cache", assertions.Match.any_value())
+    assert len([one for one in found if "pass namespace='acct_...'" in str(one.entry.data)]) == told

@@ -47,13 +47,13 @@ def test_the_owner_of_a_key_is_told_what_events_need(stack: cdk.Stack, *, import
 
 
 def test_the_region_is_named_where_it_is_known() -> None:
-    stack = cdk.Stack(make_app(), "Test", env=cdk.Environment(account="123456789012", region="eu-west-1"))
+    stack = cdk.Stack(make_app(), "Test", env=cdk.Environment(account="123456789012", region="us-east-1"))
     key = key_of(stack, imported=True)
     StripeCache(
         stack, "Cache", function_options=FunctionOptions(log_key=key), events=Events.NONE, purge=True, monitoring=False
     )
     (told,) = said_of_key(stack)
-    assert "its owner must let logs.eu-west-1.amazonaws.com kms:Encrypt" in told
+    assert "its owner must let logs.us-east-1.amazonaws.com kms:Encrypt" in told
 
 
 def test_a_key_that_nobody_else_must_use_is_not_talked_about(stack: cdk.Stack) -> None:

@@ -33,6 +33,7 @@ from stripe_cache_cdk import (
     StripeCache,
     Thresholds,
     UsageCaps,
+    WebhookEndpoint,
 )
 from stripe_cache_cdk.constructs.props import kinds_of
 
@@ -196,7 +197,16 @@ def test_methods_name_their_arguments_too(stack: cdk.Stack) -> None:
 def test_numbers_known_at_deployment_only_pass_where_cloudformation_takes_them(stack: cdk.Stack) -> None:
     most = cdk.CfnParameter(stack, "Most", type="Number").value_as_number
     RuntimeFunction(stack, "Mine", handler="a.b", reserved_concurrency=most, memory_mb=most)
-    with pytest.raises(ConstructError, match=r"^Test/Redis: shards=.*: give 1 to 500 shards"):
+    cache = StripeCache(stack, "Cache", events=Events.EXTERNAL, monitoring=False)
+    WebhookEndpoint(stack, "Hook", cache=cache, reserved_concurrency=most)
+    with pytest.raises(
+        ConstructError, match=r"^Test/Rated: rate is known at deployment only: give 1 to 10000 requests"
+    ):
+        WebhookEndpoint(stack, "Rated", cache=cache, rate=most)
+    text = cdk.CfnParameter(stack, "Text").value_as_string
+    with pytest.raises(ConstructError, match=r"^Test/Named: namespace is known at deployment only: give 1 to 64"):
+        StripeCache(stack, "Named", namespace=text)
+    with pytest.raises(ConstructError, match=r"^Test/Redis: shards is known at deployment only: give 1 to 500 shards"):
         RedisTier(stack, "Redis", network=None, shards=most)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk import assertions
+from aws_cdk import aws_lambda_event_sources as event_sources
+from functions import plain
 from synthesis import of_function, render, resources
 
 from stripe_cache_cdk import (
     ConstructError,
     EntitlementsEndpoint,
+    EventBridgeSource,
     Events,
+    InvalidationQueue,
     Reconciler,
     RefreshConsumer,
     RuntimeFunction,
@@ -22,8 +28,6 @@ from stripe_cache_cdk.constructs import environment as env
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import aws_cdk as cdk
 
 
 def senders_to(queue: Any, template: dict[str, Any]) -> list[str]:
@@ -138,3 +142,32 @@ def test_without_refreshes_there_is_no_queue_for_them(stack: cdk.Stack) -> None:
     cache = StripeCache(stack, "Cache")
     with pytest.raises(ConstructError, match=r"^Test/Cache: .*refresh=False.*: make it with refresh=True"):
         _ = cache.refresh_queue
+
+
+def unread(stack: cdk.Stack, path: str) -> list[str]:
+    found = assertions.Annotations.from_stack(stack).find_warning(f"/Test/{path}", assertions.Match.any_value())
+    return [
+        str(one.entry.data) for one in found if "no function of this app works on this queue" in str(one.entry.data)
+    ]
+
+
+def test_a_queue_that_nobody_reads_is_warned_of(stack: cdk.Stack) -> None:
+    cache = StripeCache(stack, "Cache", events=Events.EXTERNAL, refresh=True, monitoring=False)
+    EventBridgeSource(stack, "Events", bus_name="aws.partner/stripe.com/ed_1", queue=cache.invalidation_queue)
+    InvalidationQueue(stack, "Alone")
+    (told,) = unread(stack, "Cache/Invalidations")
+    assert told.split(": ")[1].startswith("make an InvalidationConsumer")
+    (told,) = unread(stack, "Cache/Refreshes")
+    assert told.split(": ")[1].startswith("make a RefreshConsumer")
+    assert len(unread(stack, "Alone")) == 1
+
+
+def test_any_consumer_will_do_before_or_after_in_whatever_stack(stack: cdk.Stack) -> None:
+    other = cdk.Stack(stack.node.root, "Other")
+    house = StripeCache(stack, "Cache", events=Events.EXTERNAL, refresh=True, monitoring=False)
+    WebhookEndpoint(other, "Hook", cache=house)
+    RefreshConsumer(stack, "Refresh", cache=house)
+    alone = InvalidationQueue(stack, "Alone")
+    plain(other, "Theirs").add_event_source(event_sources.SqsEventSource(alone.queue))
+    for path in ("Cache/Invalidations", "Cache/Refreshes", "Alone"):
+        assert unread(stack, path) == []

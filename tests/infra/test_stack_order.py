@@ -10,9 +10,18 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_secretsmanager as secretsmanager
 from functions import plain
-from synthesis import make_app
+from synthesis import make_app, render, resources, text_of
 
-from stripe_cache_cdk import CacheNetwork, ConstructError, FunctionOptions, StripeCache, Topology
+from stripe_cache_cdk import (
+    CacheNetwork,
+    ConstructError,
+    FunctionOptions,
+    PeriodicInvocation,
+    RedisTier,
+    RuntimeFunction,
+    StripeCache,
+    Topology,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,3 +143,40 @@ def test_nested_stacks_are_deployed_with_their_parents(stacks: tuple[cdk.Stack, 
     told = r"^Ours/Locked: its stack Ours would need encryption_key=Theirs/Nested/Key, and stack Theirs needs Ours"
     with pytest.raises(ConstructError, match=told):
         StripeCache(ours, "Locked", encryption_key=kms.Key(nested, "Key"))
+
+
+@pytest.mark.parametrize("open_outbound", [True, False])
+def test_a_group_made_beside_the_vpc_is_let_in_by_rules_of_the_caches_stack(*, open_outbound: bool) -> None:
+    app = make_app()
+    base, ours, theirs = (cdk.Stack(app, name) for name in ("Base", "Ours", "Theirs"))
+    vpc = ec2.Vpc(base, "Vpc", restrict_default_security_group=False)
+    group = ec2.SecurityGroup(base, "Group", vpc=vpc, allow_all_outbound=open_outbound)
+    cache = StripeCache(ours, "Cache", topology=Topology.VPC_VALKEY, vpc=vpc, monitoring=False)
+    cache.attach(plain(theirs, vpc=vpc, security_groups=[group]))
+    templates = {stack.node.path: render(stack) for stack in (base, ours)}
+    for kind, wanted in (("Ingress", 2), ("Egress", 0 if open_outbound else 2)):
+        rules = resources(templates["Ours"], f"AWS::EC2::SecurityGroup{kind}").values()
+        ports = [rule["Properties"]["FromPort"] for rule in rules if "Base" in text_of(rule)]
+        assert sorted(ports) == [6379, 6380][:wanted]
+        assert not resources(templates["Base"], f"AWS::EC2::SecurityGroup{kind}")
+
+
+def test_a_group_that_stays_in_the_way_is_named(stacks: tuple[cdk.Stack, cdk.Stack]) -> None:
+    ours, theirs = stacks
+    network = CacheNetwork(ours, "Network")
+    tier = RedisTier(ours, "Redis", network=network)
+    group = ec2.SecurityGroup(theirs, "Group", vpc=network.vpc)
+    tier.allow_from(group)
+    with pytest.raises(
+        ConstructError, match=r"^Ours/Cache: .*encryption_key=Theirs/Key.*Theirs/Group needs cache=Ours"
+    ):
+        StripeCache(ours, "Cache", encryption_key=kms.Key(theirs, "Key"))
+
+
+def test_a_schedule_in_another_stack_than_its_function_is_refused(stacks: tuple[cdk.Stack, cdk.Stack]) -> None:
+    ours, theirs = stacks
+    function = RuntimeFunction(ours, "Function", handler="h.h")
+    told = r"^Theirs/Every: its function is in stack Ours and it in Theirs, .*: make it in Ours, where the function is$"
+    with pytest.raises(ConstructError, match=told):
+        PeriodicInvocation(theirs, "Every", function=function, every=cdk.Duration.minutes(1))
+    assert not ours.dependencies

@@ -5,39 +5,62 @@ All of it works after the function was made, because CDK writes the template las
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from stripe_cache_cdk.constructs import environment as env
-from stripe_cache_cdk.constructs.nag import acknowledge_finding
+from stripe_cache_cdk.constructs.bundled_code import check_package
+from stripe_cache_cdk.constructs.network_interfaces import allow_interfaces
 from stripe_cache_cdk.constructs.placement import (
     HTTPS,
-    Place,
     cfn_function,
-    has_endpoint,
     open_way_out,
     place_of,
+    said_of_subnets,
     variables_of,
     warn_of_one_zone,
 )
 from stripe_cache_cdk.constructs.redis_tier import PORT, READER_PORT
+from stripe_cache_cdk.constructs.same_place import check_neighbour
+from stripe_cache_cdk.constructs.way_out import check_way_out, warn_of_no_route
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from constructs import Construct
 
     from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
     from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
+    from stripe_cache_cdk.constructs.network import CacheNetwork
     from stripe_cache_cdk.constructs.redis_tier import RedisTier
     from stripe_cache_cdk.constructs.refresh_queue import RefreshQueue
     from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
 
 OLDEST_PYTHON = 11
-VPC_POLICY = "service-role/AWSLambdaVPCAccessExecutionRole"
 ATTACHED = "stripe-cache:attached"  # The type of the note on a function that says to which cache.
+
+
+REFERENCE = (
+    "an imported function, a version or an alias has no environment to add to",
+    "attach the aws_lambda.Function it comes from, where that is defined",
+)
+UNATTACHABLE = {
+    "SingletonFunction": (
+        "a SingletonFunction keeps the function that it makes to itself",
+        "make one aws_lambda.Function and pass that to whoever needs it",
+    ),
+    "EdgeFunction": (
+        "Lambda@Edge takes no environment variables and no VPC",
+        "attach an aws_lambda.Function, and let CloudFront call that through a function URL or an API",
+    ),
+}
+"""Why what looks like a function cannot be attached, and what to do, by the name of its class."""
+MOST_VARIABLES = 4_096  # Bytes of names and values, by Lambda's quota for the environment of a function.
+LIKELY_LENGTH = 60  # Bytes of what is known at deployment only: an ARN, an address, the URL of a queue.
 
 
 class Attaches(Protocol):
@@ -78,13 +101,10 @@ class Attaches(Protocol):
 def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.Function:
     """Return the function, or raise ConstructError saying why the runtime could not work in it."""
     if not isinstance(function, lambda_.Function) or not isinstance(function.node.default_child, lambda_.CfnFunction):
-        raise ConstructError(
-            function,
-            "an imported function, a version or an alias has no environment to add to",
-            "attach the aws_lambda.Function it comes from, where that is defined",
-        )
+        kinds = [kind.__name__ for kind in type(function).__mro__]
+        raise ConstructError(function, *next((UNATTACHABLE[kind] for kind in kinds if kind in UNATTACHABLE), REFERENCE))
     name = function.runtime.name
-    # What runs in an image only the image knows. The processor does not matter: the function brings its own package.
+    # What runs in an image only the image knows, and what is in a package that Bundle did not make, only who did.
     if name != lambda_.Runtime.FROM_IMAGE.name and (
         function.runtime.family is not lambda_.RuntimeFamily.PYTHON or _minor(name) < OLDEST_PYTHON
     ):
@@ -93,7 +113,8 @@ def check_attachable(function: lambda_.IFunction, cache: Construct) -> lambda_.F
             f"its runtime is {name}, and stripe-cache needs Python 3.{OLDEST_PYTHON}",
             "use Runtime.PYTHON_3_13",
         )
-    _check_neighbour(function, cache)
+    check_package(function)
+    check_neighbour(function, cache)
     for note in function.node.metadata:
         if note.type == ATTACHED:
             theirs = "this cache already" if note.data == cache.node.path else f"the cache at {note.data}"
@@ -108,15 +129,16 @@ def set_variables(function: lambda_.Function, variables: dict[str, str]) -> None
 
     How long its resolver waits is added, too, unless the function says so itself: that concerns all it connects to.
     """
-    stack, present = cdk.Stack.of(function), variables_of(function)
-    for name, value in variables.items():
-        if name in present and present[name] != stack.resolve(value):
+    present, added = variables_of(function), cdk.Stack.of(function).resolve(variables)
+    for name, value in added.items():
+        if name in present and present[name] != value:
             raise ConstructError(
                 function,
                 f"its environment has another {name} already ({present[name]!r})",
                 "leave it out where the function is made: attaching sets it, and takes settings= for what may differ",
             )
     patience = {} if env.RESOLVER in present else {env.RESOLVER: env.RESOLVER_GIVES_UP}
+    _check_size(function, present, {**present, **added, **patience})
     for name, value in (variables | patience).items():
         function.add_environment(name, value)
 
@@ -132,12 +154,17 @@ def warn_of_fixed_role(function: lambda_.Function) -> None:
         )
 
 
-def place(function: lambda_.Function, tier: RedisTier | None, *, calls_stripe: bool) -> None:
-    """Put the function where it reaches everything, or raise ConstructError when it cannot from where it is."""
+def place(function: lambda_.Function, tier: RedisTier | None, *, calls_stripe: bool, services: Sequence[str]) -> None:
+    """Put the function where it reaches everything, or raise ConstructError when it cannot from where it is.
+
+    `services` are those of AWS that it calls beside DynamoDB, as their endpoints are called.
+    """
     network = tier.network if tier else None
+    beyond = ["Stripe"] if calls_stripe else []
     if not function.is_bound_to_vpc:
         if tier and network:
-            _move_in(function, tier)
+            _move_in(function, tier, network)
+            warn_of_no_route(function, network.vpc, network.function_subnets, beyond)
         return
     where = place_of(function, network.vpc if network else None)
     ports = [HTTPS]
@@ -145,93 +172,53 @@ def place(function: lambda_.Function, tier: RedisTier | None, *, calls_stripe: b
         if where.unknown:
             raise ConstructError(
                 function,
-                f"it is in another VPC than the cache at {tier.node.path} (subnets {list(where.unknown)})",
+                f"it is in another VPC than the cache at {tier.node.path} ({said_of_subnets(function, where.unknown)})",
                 "put it into cache.network.vpc, leave its vpc out (attach() places it), or use topology public-valkey",
             )
     elif tier:
         ports += [PORT, READER_PORT]
-    _check_way_out(function, where, calls_stripe=calls_stripe, public_cache=tier is not None and network is None)
+        beyond.append("the cache's public endpoint")
+    check_way_out(function, where, beyond=beyond, services=services)
     warn_of_one_zone(function, where.subnets)
     open_way_out(function, ports)
+    # CDK allows them to the roles that it makes; one that was passed to the function may lack them.
+    allow_interfaces(function)
     if tier:
         tier.allow_from(function)
 
 
-def _move_in(function: lambda_.Function, tier: RedisTier) -> None:
-    network = tier.network
-    if network is None:
-        return
-    if function.role is None:
-        raise ConstructError(function, "it has no role to allow network interfaces", "give it a role of this app")
+def _move_in(function: lambda_.Function, tier: RedisTier, network: CacheNetwork) -> None:
     cfn_function(function).vpc_config = lambda_.CfnFunction.VpcConfigProperty(
         subnet_ids=[subnet.subnet_id for subnet in network.function_subnets],
         security_group_ids=[tier.client_group.security_group_id],
     )
-    function.role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(VPC_POLICY))
-    acknowledge_finding(
-        function.role,
-        f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{VPC_POLICY}]",
-        "Network interfaces cannot be named before they exist; this is AWS's own list of what Lambda needs for them.",
-    )
+    allow_interfaces(function)
 
 
-def _check_way_out(function: lambda_.Function, where: Place, *, calls_stripe: bool, public_cache: bool) -> None:
-    notes = cdk.Annotations.of(function)
-    if where.unknown:
-        notes.add_warning_v2(
-            "stripe-cache:unknownSubnets",
-            f"nothing in this app says where its subnets {', '.join(where.unknown)} lead: they must route to a NAT",
-        )
-    if where.vpc is None or not where.without_way_out:
-        return
-    no_table = not has_endpoint(where.vpc, "dynamodb")
-    beyond = [*(["Stripe"] if calls_stripe else []), *(["the cache's public endpoint"] if public_cache else [])]
-    if beyond:
-        also = ", and there is no gateway endpoint for DynamoDB either" if no_table else ""
-        hint = "" if public_cache else ", or attach it with calls_stripe=False if it only voids"
-        raise ConstructError(
-            function,
-            f"it is in subnets from which Lambda cannot reach {' and '.join(beyond)}{also}",
-            f"put it into private subnets with a NAT{hint}",
-        )
-    if no_table:
-        problem = "it is in subnets without a way out, and the app has no gateway endpoint for DynamoDB in that VPC"
-        if where.vpc.node.default_child is not None:  # An imported VPC has no resource, and may have one all the same.
-            raise ConstructError(
-                function, problem, "vpc.add_gateway_endpoint(...) with GatewayVpcEndpointAwsService.DYNAMODB"
-            )
-        notes.add_warning_v2("stripe-cache:noGatewayEndpoint", f"{problem}: make sure that there is one")
-    if not has_endpoint(where.vpc, "sqs"):
-        notes.add_warning_v2(
-            "stripe-cache:noQueueEndpoint",
-            "it is in subnets without a way out and without an endpoint for SQS: what it cannot void at once, it "
-            "cannot queue either. Add an interface endpoint, or a NAT",
-        )
+def _check_size(function: lambda_.Function, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Raise ConstructError when the environment is certain to be too long, warn when it is likely to be."""
+    for unknown in (0, LIKELY_LENGTH):
+        size = _size(after, unknown)
+        if size <= MOST_VARIABLES:
+            continue
+        told = f"its environment will hold some {size} bytes, {_size(before, unknown)} of them its own"
+        problem = f"{told}, and Lambda takes {MOST_VARIABLES}"
+        remedy = "keep long values elsewhere, in Parameter Store or in the package, or split the function"
+        if not unknown:
+            raise ConstructError(function, problem, remedy)
+        cdk.Annotations.of(function).add_warning_v2("stripe-cache:longEnvironment", f"{problem}: {remedy}")
 
 
-def _check_neighbour(function: lambda_.Function, cache: Construct) -> None:
-    theirs, ours = cdk.Stack.of(function), cdk.Stack.of(cache)
-    for what, apart in (
-        ("app", function.node.root is not cache.node.root),
-        ("stage of the app", cdk.Stage.of(function) is not cdk.Stage.of(cache)),
-    ):
-        if apart:
-            raise ConstructError(
-                function,
-                f"it is in another {what} than the cache at {cache.node.path}",
-                "attach it where the cache is made: a reference cannot lead from one to the other",
-            )
-    for what, mine, other in (("account", theirs.account, ours.account), ("region", theirs.region, ours.region)):
-        if mine != other:
-            raise ConstructError(
-                function,
-                f"its stack is in {what} {_said(mine)} and the cache at {cache.node.path} in {_said(other)}",
-                f"give both stacks the same {what} in env, or make a cache of its own there",
-            )
+def _size(variables: dict[str, Any], unknown: int) -> int:
+    """Return the bytes of names and values; what is known at deployment only counts as `unknown` each."""
+    return sum(len(name.encode()) + _length(value, unknown) for name, value in variables.items())
 
 
-def _said(value: str) -> str:
-    return "(none given)" if cdk.Token.is_unresolved(value) else value
+def _length(value: Any, unknown: int) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    parts = value.get("Fn::Join") if isinstance(value, dict) else None
+    return sum(_length(part, unknown) for part in parts[1]) if parts else unknown
 
 
 def _minor(runtime: str) -> int:

@@ -15,25 +15,18 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-import aws_cdk as cdk
-import jsii
-from aws_cdk import aws_lambda as lambda_
+from typing import TYPE_CHECKING
 
 from stripe_cache_cdk.checks import check_enum
 from stripe_cache_cdk.config import DEFAULT_PYTHON, Architecture
+from stripe_cache_cdk.constructs.bundled_code import BundledCode
 from stripe_cache_cdk.constructs.interpreters import find_python
 from stripe_cache_cdk.constructs.props import check_fields
 from stripe_cache_cdk.constructs.wheels import Wheels, locked, platform_of
 from stripe_cache_cdk.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from constructs import Construct
-
-Constructor = TypeVar("Constructor", bound="Callable[..., None]")
+    from collections.abc import Iterable
 
 # Changes whenever the same inputs are turned into other bytes, so that no synthesis picks up an older folder.
 FORMAT = "2"
@@ -108,56 +101,9 @@ class Bundle:
         if interpreter is not None:
             _compile(interpreter, output)
 
-    def code(self) -> lambda_.Code:
-        """Return the asset; it is built at synthesis, unless a folder of the same digest is there."""
-        return lambda_.Code.from_asset(
-            str(runtime_source().parent),
-            asset_hash=self.digest(),
-            asset_hash_type=cdk.AssetHashType.CUSTOM,
-            # An image is demanded, and never started: the local bundling below either succeeds or raises.
-            bundling=cdk.BundlingOptions(image=cdk.DockerImage.from_registry("unused"), local=_LocalBundling(self)),
-        )
-
-
-_failed: list[InfrastructureError] = []
-
-
-def explains_bundling(make: Constructor) -> Constructor:
-    """Wrap the constructor of a function: what stops its bundling is raised as what it is, with the function's path.
-
-    CDK bundles in the middle of that constructor and calls back for it, and an error that crosses the border between
-    the two languages arrives as a traceback of both.
-    """
-
-    @functools.wraps(make)
-    def wrapper(self: Any, scope: Construct, construct_id: str, **options: Any) -> None:
-        _failed.clear()
-        try:
-            make(self, scope, construct_id, **options)
-        except RuntimeError:
-            if not _failed:
-                raise
-            error = _failed.pop()
-            raise InfrastructureError(f"{scope.node.path}/{construct_id}: {error}") from None
-
-    return cast("Constructor", wrapper)
-
-
-@jsii.implements(cdk.ILocalBundling)
-class _LocalBundling:
-    """The bundle behind the interface that CDK calls; the options it passes say nothing the bundle does not know."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-
-    def try_bundle(self, output_dir: str, *_args: Any, **_kwargs: Any) -> bool:
-        """Fill the folder that CDK made; never falls back to Docker."""
-        try:
-            self._bundle.build(Path(output_dir))
-        except InfrastructureError as error:
-            _failed.append(error)
-            raise
-        return True
+    def code(self) -> BundledCode:
+        """Return what `code=` of a function takes; the function must run on the same Python and processor."""
+        return BundledCode(self, folder=runtime_source().parent)
 
 
 @functools.cache

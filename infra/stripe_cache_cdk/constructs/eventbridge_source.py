@@ -12,6 +12,7 @@ from constructs import Construct
 from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
 from stripe_cache_cdk.constructs.key_access import encrypt_queue, let_events_use
 from stripe_cache_cdk.constructs.props import checked
+from stripe_cache_cdk.constructs.stack_order import check_one_stack
 from stripe_cache_cdk.errors import ConstructError
 
 if TYPE_CHECKING:
@@ -38,13 +39,7 @@ class EventBridgeSource(Construct):
         super().__init__(scope, construct_id)
         if not cdk.Token.is_unresolved(bus_name) and not bus_name.startswith(f"{PARTNER}/"):
             raise ConstructError(self, f"bus_name={bus_name!r} is not Stripe's", f"pass {PARTNER}/ed_...")
-        here, there = cdk.Stack.of(self).node.path, cdk.Stack.of(queue).node.path
-        if here != there:
-            raise ConstructError(
-                self,
-                f"its queue is in stack {there} and it in {here}, and each names the other",
-                f"make it in {there}, where the queue is; the consumer may be anywhere",
-            )
+        check_one_stack(self, "; the consumer may be anywhere", queue=queue)
         self.bus_name = bus_name
         self.dead_letters = dead_letter_queue(self, "DeadLetters")
         if queue.encryption_key:

@@ -45,7 +45,13 @@ class InvalidationQueue(Construct):
         """The key in place of SQS's own, if one was given; whoever sends needs it too."""
         self.dead_letters = dead_letter_queue(self, "DeadLetters")
         self.queue = work_queue(
-            self, dead_letters=self.dead_letters, kept=KEPT, receives=RECEIVES, consumer_timeout=CONSUMER_TIMEOUT
+            self,
+            dead_letters=self.dead_letters,
+            kept=KEPT,
+            receives=RECEIVES,
+            consumer_timeout=CONSUMER_TIMEOUT,
+            unread="what Stripe changed is not voided, while answers live longer because events are on: make an "
+            "InvalidationConsumer, which a WebhookEndpoint brings along",
         )
         for queue in (self.queue, self.dead_letters):
             queue.apply_removal_policy(removal_policy)

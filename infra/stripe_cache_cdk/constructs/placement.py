@@ -70,6 +70,14 @@ def place_of(function: lambda_.Function, network: ec2.IVpc | None = None) -> Pla
     return Place(None, (), tuple(wanted), without_way_out=False)
 
 
+def said_of_subnets(function: lambda_.Function, ids: Sequence[str]) -> str:
+    """Return what an error calls subnets: their VPC, if it is of this app, or else their ids."""
+    for vpc in _vpcs(function):
+        if not {subnet.subnet_id for subnet in _subnets(vpc)}.isdisjoint(ids):
+            return f"in {vpc.node.path}"
+    return f"subnets {', '.join(str(cdk.Stack.of(function).resolve(one)) for one in ids)}"
+
+
 def has_endpoint(vpc: ec2.IVpc, service: str) -> bool:
     """Tell whether an endpoint of this app in that VPC leads to the service, such as `dynamodb` or `sqs`."""
     return any(

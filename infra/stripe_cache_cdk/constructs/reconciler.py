@@ -49,7 +49,7 @@ class Reconciler(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         every = every or cdk.Duration.minutes(15)
-        if calls < 1:
+        if calls < 1 and not cdk.Token.is_unresolved(calls):
             raise ConstructError(self, f"calls={calls} allows no request", "pass 1 or more")
         if not every.is_unresolved() and every.to_seconds(integral=False) > RAREST.to_seconds():
             raise ConstructError(

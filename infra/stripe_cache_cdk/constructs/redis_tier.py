@@ -16,6 +16,7 @@ from stripe_cache_cdk.config import RedisKind, UsageCaps
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
 from stripe_cache_cdk.constructs.props import checked, said
 from stripe_cache_cdk.constructs.redis_access import RedisAccess, Rights, name_of
+from stripe_cache_cdk.constructs.stack_order import needs, refers
 from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
@@ -115,11 +116,22 @@ class RedisTier(Construct):
             cdk.Annotations.of(group).acknowledge_warning(
                 "@aws-cdk/aws-ec2:ipv4IgnoreEgressRule", "A group that may call anywhere may call the cache."
             )
-        for port, purpose in ((PORT, "reads and writes"), (READER_PORT, "replica reads")):
-            if port == READER_PORT and self.kind is RedisKind.NODES:
-                continue
-            # Said from the peer's side, so that the rule lands in the peer's stack and this one never depends on it.
-            peer.connections.allow_to(self._cache_group, ec2.Port.tcp(port), f"Valkey, {purpose}")
+        ports = {PORT: "reads and writes"}
+        if self.kind is RedisKind.SERVERLESS:
+            ports[READER_PORT] = "replica reads"
+        if self.network and groups:
+            refers(self._cache_group, vpc=self.network.vpc)
+        for group in groups:
+            # Either stack may hold the rules, which name both groups. The peer's, so that this one never depends on it,
+            # unless this one does already: a group made beside the VPC, in the stack that the cache is built upon.
+            ours = needs(self._cache_group, group)
+            if not ours and isinstance(group, ec2.SecurityGroup):
+                refers(group, cache=self._cache_group)
+            for port, purpose in ports.items():
+                if ours:
+                    self._cache_group.connections.allow_from(group, ec2.Port.tcp(port), f"Valkey, {purpose}")
+                else:
+                    group.connections.allow_to(self._cache_group, ec2.Port.tcp(port), f"Valkey, {purpose}")
 
     @checked
     def grant_connect(self, grantee: iam.IGrantable, *, read_only: bool = False) -> None:

@@ -41,7 +41,12 @@ class RefreshQueue(Construct):
         super().__init__(scope, construct_id)
         self.dead_letters = dead_letter_queue(self, "DeadLetters")
         self.queue = work_queue(
-            self, dead_letters=self.dead_letters, kept=KEPT, receives=RECEIVES, consumer_timeout=TIMEOUT
+            self,
+            dead_letters=self.dead_letters,
+            kept=KEPT,
+            receives=RECEIVES,
+            consumer_timeout=TIMEOUT,
+            unread="what is served stale is not renewed: make a RefreshConsumer",
         )
         if encryption_key:
             encrypt_queue(self.queue, encryption_key)

@@ -12,10 +12,12 @@ from aws_cdk import aws_logs as logs
 
 from stripe_cache_cdk.checks import check_enum, check_range
 from stripe_cache_cdk.config import DEFAULT_PYTHON, PYTHONS, Architecture
-from stripe_cache_cdk.constructs.bundling import Bundle, explains_bundling
+from stripe_cache_cdk.constructs.bundled_code import explains_bundling
+from stripe_cache_cdk.constructs.bundling import Bundle
 from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
 from stripe_cache_cdk.constructs.key_access import encrypted_logs
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
+from stripe_cache_cdk.constructs.network_interfaces import allow_interfaces
 from stripe_cache_cdk.constructs.props import check_fields, check_kind, checked
 from stripe_cache_cdk.constructs.snap_start import check_snap_start
 from stripe_cache_cdk.constructs.stack_order import refers
@@ -160,7 +162,8 @@ class RuntimeFunction(lambda_.Function):
             **vpc_placement,
         )
         refers(self, log_key=options.log_key)
-        self.can_seal = bundle.seals
+        if self.is_bound_to_vpc:
+            allow_interfaces(self)
         self.vital = vital
         self.failed_calls: sqs.Queue | None = None
         # Publishing is what makes the snapshot, so only a version can start from one.

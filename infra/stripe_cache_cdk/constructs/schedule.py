@@ -11,6 +11,7 @@ from constructs import Construct
 
 from stripe_cache_cdk.checks import check_json
 from stripe_cache_cdk.constructs.props import checked
+from stripe_cache_cdk.constructs.stack_order import check_one_stack
 from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class PeriodicInvocation(Construct):
     The call is asynchronous: EventBridge hands it to Lambda, and Lambda tries it. Either tries twice more, for as long
     as `every` and at most six hours, since the next call is due anyway; then it is kept in `dead_letters`, one queue
     per function, which SQS's own key encrypts. Calls may overlap when one takes longer than `every`: reserve a
-    concurrency of 1 where that would hurt.
+    concurrency of 1 where that would hurt. It must be of the function's own stack: each names the other.
     """
 
     @checked
@@ -43,6 +44,8 @@ class PeriodicInvocation(Construct):
         enabled: bool = True,
     ) -> None:
         super().__init__(scope, construct_id)
+        # Lambda's permission names the rule, and the rule names the function.
+        check_one_stack(self, "", function=function)
         if every.is_unresolved():
             raise ConstructError(self, "every is known at deployment only", "pass a number of minutes")
         seconds = every.to_seconds(integral=False)

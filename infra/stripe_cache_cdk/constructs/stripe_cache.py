@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -10,25 +11,27 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from stripe_cache_cdk.checks import check_enum, check_match
-from stripe_cache_cdk.choices import check_namespace
 from stripe_cache_cdk.config import Events, RedisKind, Topology, UsageCaps
 from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.attaching import ATTACHED, check_attachable, place, set_variables, warn_of_fixed_role
+from stripe_cache_cdk.constructs.bundled_code import package_of
 from stripe_cache_cdk.constructs.dynamo_tier import DynamoTier
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationQueue
 from stripe_cache_cdk.constructs.key_access import SEAL_ACTIONS, grant_sealing
 from stripe_cache_cdk.constructs.monitoring import Monitoring
 from stripe_cache_cdk.constructs.monitoring.sharing import warn_of_shared_metrics
 from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
+from stripe_cache_cdk.constructs.namespace import namespace_of
 from stripe_cache_cdk.constructs.network import CacheNetwork, network_for
 from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.purge import PurgeFunction
 from stripe_cache_cdk.constructs.redis_access import Rights
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
 from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQueue
-from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
+from stripe_cache_cdk.constructs.runtime_function import FunctionOptions
 from stripe_cache_cdk.constructs.stack_order import refers
 from stripe_cache_cdk.constructs.stripe_secrets import grant_secret, stripe_secret
+from stripe_cache_cdk.constructs.way_out import warn_of_unread_secret
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.errors import ConstructError, naming
 
@@ -75,7 +78,7 @@ class StripeCache(Construct):
         construct_id: str,
         *,
         topology: Topology = Topology.DYNAMODB_ONLY,
-        namespace: str = "main",
+        namespace: str | None = None,
         livemode: bool = False,
         stage: str = "dev",
         settings: RuntimeOptions | None = None,
@@ -105,7 +108,7 @@ class StripeCache(Construct):
             self.topology = check_enum("topology", topology, Topology)
             self._events = check_enum("events", events, Events)
             check_enum("redis_kind", redis_kind, RedisKind)
-            check_namespace(namespace)
+            namespace = namespace_of(self, namespace)
             check_match("stage", stage, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "1 to 64 letters, digits, _ . and -")
         if usage_caps and self.topology is Topology.DYNAMODB_ONLY:
             raise ConstructError(self, f"usage_caps: topology {self.topology} has no Valkey", "leave usage_caps out")
@@ -147,8 +150,11 @@ class StripeCache(Construct):
                 encryption_key=encryption_key,
                 removal_policy=self._removal,
             )
-        self.api_key_secret = api_key_secret or self._secret("ApiKey", "API key for reads, as in the Dashboard")
-        self.webhook_secret = webhook_secret or self._secret("WebhookSecret", "Signing secret of the event destination")
+        secret = functools.partial(stripe_secret, self, encryption_key=encryption_key, removal_policy=self._removal)
+        self.api_key_secret = api_key_secret or secret("ApiKey", description="API key for reads, as in the Dashboard")
+        self.webhook_secret = webhook_secret or secret(
+            "WebhookSecret", description="Signing secret of the event destination"
+        )
         self._queue = (
             InvalidationQueue(self, "Invalidations", encryption_key=encryption_key, removal_policy=self._removal)
             if self._events is not Events.NONE
@@ -220,8 +226,8 @@ class StripeCache(Construct):
         leaves out every permission to fill or void: such a function must not write to Stripe through the cache.
         `calls_stripe=False` leaves out the API key, and `asks_refreshes=False` the queue of refreshes. `replays` adds
         the right to list the keys of Redis, for a Reconciler. `settings` replace the cache's for this function. The
-        function's package must contain the runtime, as that of RuntimeFunction does. Raises ConstructError, naming the
-        function, when it cannot reach the cache or Stripe, or belongs to a cache already.
+        function's package must contain the runtime, as a Bundle or RuntimeFunction does. Raises ConstructError, naming
+        the function, when it cannot reach the cache or Stripe, or load its Bundle, or belongs to a cache already.
         """
         attached, variables = self._prepare(function, settings, calls_stripe=calls_stripe)
         rights = Rights.READ if read_only else Rights.REPLAY if replays else Rights.WRITE
@@ -270,6 +276,7 @@ class StripeCache(Construct):
     def grant_webhook_secret(self, function: lambda_.Function) -> None:
         """Let the function read the webhooks' signing secret in all its versions, and tell it where that is."""
         refers(function, webhook_secret=self.webhook_secret)
+        warn_of_unread_secret(function)
         set_variables(function, {env.WEBHOOK_SECRET: self.webhook_secret.secret_arn})
         grant_secret(self.webhook_secret, function)
 
@@ -278,22 +285,15 @@ class StripeCache(Construct):
     ) -> tuple[lambda_.Function, dict[str, str]]:
         """Check the function, move it where the cache is, and return what every function is told."""
         attached = check_attachable(function, self)
-        if self._entry_keys and isinstance(attached, RuntimeFunction) and not attached.can_seal:
+        package = package_of(attached)
+        if self._entry_keys and package and not package.seals:
             raise ConstructError(
                 attached,
                 f"the cache at {self.node.path} seals entries, and its package has no `cryptography`",
-                'make it with options=FunctionOptions(extras=("encryption",)), or with requirements that contain it',
+                'make it with extras=("encryption",) in its Bundle or FunctionOptions, or requirements that contain it',
             )
         refers(attached, cache=self, **self._entry_keys, api_key_secret=self.api_key_secret if calls_stripe else None)
-        place(attached, self.redis, calls_stripe=calls_stripe)
+        services = [*(["sqs"] if self._queue or self._refreshes else []), *(["kms"] if self._entry_keys else [])]
+        place(attached, self.redis, calls_stripe=calls_stripe, services=services)
         attached.node.add_metadata(ATTACHED, self.node.path)
         return attached, self._environment | (settings.variables() if settings else self._settings)
-
-    def _secret(self, construct_id: str, description: str) -> secretsmanager.Secret:
-        return stripe_secret(
-            self,
-            construct_id,
-            description=description,
-            encryption_key=self.encryption_key,
-            removal_policy=self._removal,
-        )

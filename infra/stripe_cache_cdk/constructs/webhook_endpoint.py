@@ -48,7 +48,9 @@ class WebhookEndpoint(Construct):
         options: FunctionOptions | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        if reserved_concurrency is not None and reserved_concurrency < 1:
+        refuses_all = reserved_concurrency is not None and reserved_concurrency < 1
+        # What is known at deployment only is a negative number to Python; Lambda checks that one.
+        if refuses_all and not cdk.Token.is_unresolved(reserved_concurrency):
             raise ConstructError(
                 self,
                 f"reserved_concurrency={reserved_concurrency} would refuse every event",

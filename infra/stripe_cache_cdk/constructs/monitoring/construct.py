@@ -22,6 +22,7 @@ from stripe_cache_cdk.constructs.monitoring.thresholds import Thresholds
 from stripe_cache_cdk.constructs.monitoring.topic import alarm_topic
 from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.reconciler import Reconciler
+from stripe_cache_cdk.constructs.same_place import check_place
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.errors import ConstructError, naming
@@ -68,6 +69,7 @@ class Monitoring(Construct):
                 check_object_type(object_type)
             if not cdk.Token.is_unresolved(alarm_email):
                 check_match("alarm_email", alarm_email, EMAIL, "one e-mail address, or nothing")
+        check_place(self, "cache", cache)
         self._home = cdk.Stack.of(cache).node.path
         self._metrics = CacheMetrics(stage=cache.stage)
         self._watched: set[str] = set()
