@@ -193,7 +193,7 @@ def test_readers_that_looked_just_before_the_value_came_all_find_it(
 def test_a_holder_that_wakes_up_late_takes_nothing_away_from_the_next(
     world: World, clock: FakeClock, tier: str
 ) -> None:
-    frozen, holder, other = (world.cache(tier, clock=clock, origin_timeout=0.02, origin_wait=0.01) for _ in range(3))
+    frozen, holder, other = (world.cache(tier, clock=clock, origin_timeout=5.0, origin_wait=5.0) for _ in range(3))
     late = begin(frozen)
     assert isinstance(late, Ticket)
     assert late.claimed is not None
