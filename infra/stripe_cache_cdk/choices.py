@@ -16,8 +16,11 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # The newest that machines usually have: byte code needs an interpreter of the very version where the zip is made.
 DEFAULT_PYTHON = "3.13"
 EMAIL = r"([^@\s]+@[^@\s]+)?"
-# A family by its letters, its generation, what is special about it, and the size: new generations are welcome.
-NODE_TYPE = r"cache\.[a-z]{1,2}[1-9][a-z]{0,3}\.(micro|small|medium|large|([1-9]\d?)?xlarge)"
+# A family by its letters, its generation, what is special about it, and the size: new generations are welcome. The
+# burstable family (t) ends where the others begin: there is no cache.t4g.large, and no cache.r7g.medium.
+NODE_TYPE = r"cache\.(t[1-9][a-z]{0,3}\.(micro|small|medium)|[a-su-z][a-z]?[1-9][a-z]{0,3}\.(large|([1-9]\d?)?xlarge))"
+# ElastiCache's quota for a cluster, unless an account had it raised. Five alarms look at each, for 0.50 USD a month.
+MOST_NODES = 90
 
 
 class Topology(StrEnum):
@@ -96,14 +99,25 @@ def check_object_type(name: str) -> None:
 
 def check_nodes(node_type: str, shards: int, replicas: int) -> None:
     """Raise StageError for nodes that ElastiCache would refuse."""
-    check_match("node_type", node_type, NODE_TYPE, "a type such as cache.r7g.large")
+    check_match("node_type", node_type, NODE_TYPE, "a type such as cache.t4g.small or cache.r7g.large")
     if re.match(r"cache\.[a-z]+\dgd\.", node_type):
         raise StageError(f"node_type={node_type!r} tiers data to disk: give a type such as cache.r7g.large")
-    check_range("shards", shards, 1, 500, "shards")
+    check_range("shards", shards, 1, MOST_NODES // 2, "shards")
     check_range("replicas", replicas, 0, 5, "replicas per shard")
     if shards > 1 and replicas == 0:
         # Cluster mode demands automatic failover, and a primary without a replica has nothing to fail over to.
         raise StageError(f"replicas=0 with shards={shards}: a cluster fails over: give replicas of 1 to 5, or shards=1")
+    nodes = shards * (1 + replicas)
+    if nodes > MOST_NODES:
+        raise StageError(
+            f"shards={shards} with replicas={replicas} makes {nodes} nodes, and a cluster has {MOST_NODES} at most: "
+            "give fewer, of a larger node_type"
+        )
+
+
+def cores_of(node_type: str) -> int | None:
+    """Return how many virtual processors a small node has: two up to `large`. None for a larger one."""
+    return None if node_type.endswith("xlarge") else 2
 
 
 def convert_fields(configuration: Any, prefix: str = "") -> None:

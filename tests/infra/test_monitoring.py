@@ -6,7 +6,16 @@ import re
 
 import aws_cdk as cdk
 import pytest
-from dashboards import alarm_of, alarms_by_function, arithmetic, metrics_emitted, metrics_read, of_alarms, shown
+from dashboards import (
+    alarm_of,
+    alarms_by_function,
+    arithmetic,
+    dashboard,
+    metrics_emitted,
+    metrics_read,
+    of_alarms,
+    shown,
+)
 from synthesis import COMBINATIONS, make_app, render, resources, template_of, text_of
 
 from stripe_cache_cdk import (
@@ -129,8 +138,15 @@ def test_every_threshold_reaches_an_alarm() -> None:
     for kind in RedisKind:
         stack = cdk.Stack(make_app(), "Test")
         network = CacheNetwork(stack, "Network")
+        # Large enough that the limit for its processors is not divided: that has a test of its own.
         cache = StripeCache(
-            stack, "Cache", topology=Topology.VPC_VALKEY, network=network, redis_kind=kind, monitoring=False
+            stack,
+            "Cache",
+            topology=Topology.VPC_VALKEY,
+            network=network,
+            redis_kind=kind,
+            node_type="cache.r7g.xlarge",
+            monitoring=False,
         )
         Reconciler(stack, "Reconciler", cache=cache)
         EntitlementsEndpoint(stack, "Sample", cache=cache)
@@ -252,7 +268,7 @@ def test_nodes_are_watched_one_by_one(stack: cdk.Stack) -> None:
     template = render(stack)
     for name, metric in (
         ("RedisMemory", "DatabaseMemoryUsagePercentage"),
-        ("RedisCpu", "EngineCPUUtilization"),
+        ("RedisCpu", '"CPUUtilization"'),
         ("RedisReplication", "ReplicationLag"),
     ):
         alarm = text_of(alarm_of(template, name))
@@ -260,6 +276,37 @@ def test_nodes_are_watched_one_by_one(stack: cdk.Stack) -> None:
         assert f"{cache.redis.cache_name}-0001-001" in alarm
         assert f"{cache.redis.cache_name}-0001-002" in alarm
     assert alarm_of(template, "RedisReplication")["Threshold"] == 1
+    # A thread of the engine that takes 90 % of a processor takes 45 % of the node's two.
+    assert alarm_of(template, "RedisCpu")["Threshold"] == 45
+
+
+@pytest.mark.parametrize(("shards", "replicas"), [(4, 2), (45, 1)])
+def test_as_many_nodes_as_a_cluster_may_have_are_all_watched(stack: cdk.Stack, shards: int, replicas: int) -> None:
+    """An alarm takes ten metrics, a widget 500, a dashboard 2,500 and a template 500 resources."""
+    cache = StripeCache(
+        stack,
+        "Cache",
+        topology=Topology.VPC_VALKEY,
+        redis_kind=RedisKind.NODES,
+        node_type="cache.r7g.xlarge",
+        shards=shards,
+        replicas=replicas,
+    )
+    assert cache.redis
+    template = render(stack)
+    assert len(template["Resources"]) <= 500
+    alarms = [found["Properties"] for found in resources(template, "AWS::CloudWatch::Alarm").values()]
+    for name in ("DatabaseMemoryUsagePercentage", "EngineCPUUtilization", "Evictions", "ReplicationLag"):
+        parts = [alarm["Metrics"] for alarm in alarms if f'"{name}"' in text_of(alarm)]
+        read = [part["MetricStat"]["Metric"] for group in parts for part in group if "MetricStat" in part]
+        watched = [metric["Dimensions"][0]["Value"] for metric in read]
+        assert sorted(watched) == sorted(cache.redis.node_names)
+        assert len(watched) == shards * (1 + replicas)
+        assert max(map(len, parts)) <= 11, "ten metrics and the expression"
+    drawn = [widget["properties"]["metrics"] for widget in dashboard(template) if "metrics" in widget["properties"]]
+    lines = [len([line for line in widget if isinstance(line[0], str)]) for widget in drawn]
+    assert 2 * shards * (1 + replicas) <= max(lines) <= 500
+    assert sum(lines) <= 2_500
 
 
 @pytest.mark.parametrize(("field", "value"), [("hit_ratio_percent", 101), ("minimum_reads", 0), ("dead_letters", -1)])

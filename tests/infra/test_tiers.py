@@ -145,7 +145,11 @@ def test_usage_caps_reach_the_template(stack: cdk.Stack) -> None:
     ("props", "told"),
     [
         ({"shards": 2, "replicas": 0}, "replicas=0 with shards=2: a cluster fails over: give replicas of 1 to 5"),
-        ({"shards": 0}, "shards=0: give 1 to 500 shards"),
+        ({"shards": 0}, "shards=0: give 1 to 45 shards"),
+        ({"shards": 46}, "shards=46: give 1 to 45 shards"),
+        ({"shards": 31, "replicas": 2}, "shards=31 with replicas=2 makes 93 nodes, and a cluster has 90.*: give fewer"),
+        ({"node_type": "cache.t4g.large"}, "node_type='cache.t4g.large': give a type such as"),
+        ({"node_type": "cache.r7g.medium"}, "node_type='cache.r7g.medium': give a type such as"),
         ({"replicas": 6}, "replicas=6: give 0 to 5 replicas"),
         ({"replicas": "1"}, "replicas='1': give"),
         ({"node_type": "r7g.large"}, "node_type='r7g.large': give a type such as"),

@@ -38,8 +38,8 @@ class RedisTier(Construct):
 
     With a `network` it lives in its isolated subnets; without one it has a public endpoint, which exists for serverless
     caches only. `usage_caps` bound a serverless cache (default: 1 GB, 5,000 ECPU/s), `node_type`, `shards` and
-    `replicas` per shard size one on nodes. `encryption_key` replaces ElastiCache's own. No snapshots: a cache can be
-    filled again.
+    `replicas` per shard size one on nodes, of which there are 90 at most. `encryption_key` replaces ElastiCache's own.
+    No snapshots: a cache can be filled again.
 
     Nodes with a replica are a cluster even with one shard. Without cluster mode, clients find the primary by name: when
     a replica takes over, connections to the old one stay open, and it answers reads from a copy that no invalidation
@@ -71,6 +71,7 @@ class RedisTier(Construct):
         self.network = network
         self._key = encryption_key
         self.access = RedisAccess(self, "Access")
+        self.node_type = node_type
         self.node_names: tuple[str, ...] = ()
         self._client_group: ec2.SecurityGroup | None = None
         self._cache_group = (

@@ -45,8 +45,9 @@ class Monitoring(Construct):
     EventBridgeSource, a PeriodicInvocation, another function. `functions` and `dead_letters` do so under names.
 
     `object_types` get a line each in the hit ratio, and cost three custom metrics each, about 0.90 USD a month.
-    `alarm_email` subscribes an address, which must confirm. An alarm costs 0.10 USD a month, a dashboard 3 USD after
-    the third of an account, the topic's key 1 USD.
+    `alarm_email` subscribes an address, which must confirm. An alarm costs 0.10 USD a month, for each metric that it
+    looks at: five of each node of a cache on nodes. A dashboard costs 3 USD after the third of an account, the topic's
+    key 1 USD.
     """
 
     @checked

@@ -17,8 +17,8 @@ class Thresholds:
     Counts are per five minutes, those of queues per minute. What breaks a promise has a limit of 0 and rings at once.
     `minimum_reads`, `minimum_calls`, `minimum_webhooks` and `minimum_looks` (into a tier: few, because a dead tier is
     hardly asked) are how much traffic five minutes must have before a ratio or a duration counts: below that, three
-    misses at night would ring. Raises InfrastructureError naming the field that
-    is out of bounds.
+    misses at night would ring. `redis_cpu_percent` is of the engine's one thread. Raises InfrastructureError naming the
+    field that is out of bounds.
     """
 
     hit_ratio_percent: float = 70

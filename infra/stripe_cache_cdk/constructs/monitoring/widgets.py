@@ -132,7 +132,7 @@ def redis_row(tier: RedisTier) -> Row:
     total, average = cloudwatch.Stats.SUM, cloudwatch.Stats.AVERAGE
     if tier.kind is RedisKind.SERVERLESS:
         return [
-            graph("Valkey: storage", [aws.redis_highest(tier, "BytesUsedForCache")]),
+            graph("Valkey: storage", aws.redis_highest(tier, "BytesUsedForCache")),
             graph(
                 "Valkey: work",
                 [
@@ -152,15 +152,15 @@ def redis_row(tier: RedisTier) -> Row:
     return [
         graph(
             "Valkey: CPU and memory",
-            [aws.redis_highest(tier, name) for name in ("EngineCPUUtilization", "DatabaseMemoryUsagePercentage")],
+            _highest(tier, aws.redis_cpu(tier)[0], "DatabaseMemoryUsagePercentage"),
             axis=PERCENT,
         ),
         graph(
             "Valkey: evictions and replication lag (s)",
-            [aws.redis_highest(tier, "Evictions")],
-            right=[aws.redis_highest(tier, "ReplicationLag")],
+            _highest(tier, "Evictions"),
+            right=_highest(tier, "ReplicationLag"),
         ),
-        graph("Valkey: connections", [aws.redis_highest(tier, name) for name in ("CurrConnections", "NewConnections")]),
+        graph("Valkey: connections", _highest(tier, "CurrConnections", "NewConnections")),
     ]
 
 
@@ -253,6 +253,10 @@ def graph(
     return cloudwatch.GraphWidget(
         title=title, left=list(left), right=list(right), left_y_axis=axis, width=width, height=6
     )
+
+
+def _highest(tier: RedisTier, *metrics: str) -> list[cloudwatch.IMetric]:
+    return [line for name in metrics for line in aws.redis_highest(tier, name)]
 
 
 def _percentiles(cache: CacheMetrics, name: str) -> list[cloudwatch.IMetric]:
