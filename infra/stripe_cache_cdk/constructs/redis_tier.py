@@ -201,7 +201,8 @@ class RedisTier(Construct):
         )
         group = elasticache.CfnReplicationGroup(
             self,
-            "Cache",
+            # Not the id of a serverless cache: CloudFormation never changes a resource into one of another type.
+            "Nodes",
             replication_group_description="stripe-cache: answers of the Stripe API",
             replication_group_id=self.cache_name,
             engine="valkey",

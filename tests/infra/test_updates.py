@@ -1,0 +1,37 @@
+"""A store that was deployed takes another setting by an update: what CloudFormation would refuse is found here."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from synthesis import make_app, render
+
+from stripe_cache_cdk.config import stage_config
+from stripe_cache_cdk.stacks.store import StoreStack
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "no Redis": {"topology": "dynamodb-only"},
+    "public": {"topology": "public-valkey", "customer_key": True, "encrypt_entries": True},
+    "two zones": {"topology": "vpc-valkey", "azs": 2},
+    "three zones": {"topology": "vpc-valkey", "azs": 3, "nat": "instance", "interface_endpoints": "sqs"},
+    "cluster": {"topology": "vpc-valkey", "redis_kind": "nodes", "stripe_event_bus": "aws.partner/stripe.com/ed_1"},
+    "one node": {"topology": "vpc-valkey", "redis_kind": "nodes", "replicas": 0},
+}
+
+
+@functools.cache
+def store(variant: str) -> dict[str, Any]:
+    found: dict[str, Any] = render(StoreStack(make_app(), config=stage_config("prod", **VARIANTS[variant])))
+    return found["Resources"]
+
+
+def test_no_setting_gives_a_logical_id_another_type() -> None:
+    """A resource keeps its type: CloudFormation refuses the whole update otherwise."""
+    kinds: dict[str, set[str]] = {}
+    for variant in VARIANTS:
+        for logical_id, found in store(variant).items():
+            kinds.setdefault(logical_id, set()).add(found["Type"])
+    caches = {"AWS::ElastiCache::ServerlessCache", "AWS::ElastiCache::ReplicationGroup"}
+    assert caches < {kind for found in kinds.values() for kind in found}
+    assert {logical_id: found for logical_id, found in kinds.items() if len(found) > 1} == {}
