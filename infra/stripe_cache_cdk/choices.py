@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from stripe_cache_cdk.checks import check_match, check_range
 from stripe_cache_cdk.errors import StageError
 from stripe_cache_cdk.overrides import converted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365, 731, 1827, 3653)
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
@@ -21,6 +24,7 @@ EMAIL = r"([^@\s]+@[^@\s]+)?"
 NODE_TYPE = r"cache\.(t[1-9][a-z]{0,3}\.(micro|small|medium)|[a-su-z][a-z]?[1-9][a-z]{0,3}\.(large|([1-9]\d?)?xlarge))"
 # ElastiCache's quota for a cluster, unless an account had it raised. Five alarms look at each, for 0.50 USD a month.
 MOST_NODES = 90
+WITH_GATEWAY = ("dynamodb", "s3")
 
 
 class Topology(StrEnum):
@@ -87,9 +91,17 @@ def check_namespace(namespace: str) -> None:
         )
 
 
-def check_service(name: str) -> None:
-    """Raise StageError for what is no AWS service as interface endpoints are named."""
-    check_match("interface_endpoints", name, r"[a-z][a-z0-9.-]*", "names of services such as secretsmanager or sqs")
+def check_services(names: Sequence[str]) -> None:
+    """Raise StageError for what is no AWS service as interface endpoints are named, or needs no such endpoint."""
+    for name in names:
+        check_match("interface_endpoints", name, r"[a-z][a-z0-9.-]*", "names of services such as secretsmanager or sqs")
+        if name in WITH_GATEWAY:
+            raise StageError(
+                f"interface_endpoints={name!r}: its gateway endpoint costs nothing and does as well: leave it out"
+            )
+    twice = [name for name in names if list(names).count(name) > 1]
+    if twice:
+        raise StageError(f"interface_endpoints={twice[0]!r} is named twice: name it once")
 
 
 def check_object_type(name: str) -> None:

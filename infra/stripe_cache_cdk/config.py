@@ -25,7 +25,7 @@ from stripe_cache_cdk.choices import (
     check_namespace,
     check_nodes,
     check_object_type,
-    check_service,
+    check_services,
     convert_fields,
 )
 from stripe_cache_cdk.errors import StageError
@@ -134,8 +134,7 @@ class StageConfig:
         check_range("azs", self.azs, 2, 3, "availability zones")
         check_range("nat_gateways", self.nat_gateways, 0, self.azs, "(0 means one per availability zone)")
         check_match("nat_image", self.nat_image, r"(ami-[0-9a-f]{8,17})?", "an AMI's id such as ami-0123456789abcdef0")
-        for name in self.interface_endpoints:
-            check_service(name)
+        check_services(self.interface_endpoints)
         if self.nat_image and self.nat is not Nat.INSTANCE:
             raise StageError(f"nat_image={self.nat_image!r}: nat={self.nat} starts no instance: set nat=instance")
         if self.nat_image and not self.region:

@@ -10,7 +10,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from synthesis import make_app, render, resources, text_of
 
-from stripe_cache_cdk import CacheNetwork, ConstructError, Nat, stage_config
+from stripe_cache_cdk import CacheNetwork, ConstructError, Nat, RedisTier, stage_config
 from stripe_cache_cdk.stacks.stage import build_stage
 
 
@@ -71,6 +71,8 @@ def test_interface_endpoints_and_flow_logs_are_optional(stack: cdk.Stack) -> Non
         ({"nat_gateways": 3}, "nat_gateways=3: give 0 to 2"),
         ({"nat": "bogus"}, "nat='bogus' is unknown: choose one of gateway, instance, none"),
         ({"interface_endpoints": ["Secrets Manager"]}, "services such as secretsmanager"),
+        ({"interface_endpoints": ["sqs", "s3"]}, "interface_endpoints='s3': its gateway endpoint .*: leave it out"),
+        ({"interface_endpoints": ["sqs", "kms", "sqs"]}, "interface_endpoints='sqs' is named twice: name it once"),
         ({"nat_image": ec2.MachineImage.latest_amazon_linux2023()}, "starts no instance: pass nat=Nat.INSTANCE"),
     ],
 )
@@ -206,3 +208,94 @@ def test_an_existing_vpc_in_one_zone_is_refused(
     vpc = theirs(stack, azs, **subnets)
     with pytest.raises(ConstructError, match=r"^Test/Network: .* lie in one availability zone.*: pass a VPC with"):
         CacheNetwork(stack, "Network", vpc=vpc)
+
+
+SIX = tuple("abcdef")
+
+
+@pytest.mark.parametrize(
+    ("azs", "subnets", "chosen"),
+    [
+        # Two groups of isolated subnets: ElastiCache takes one subnet of each zone.
+        (("a", "b"), {"isolated_subnet_ids": ["i-1", "i-2", "i-3", "i-4"], "names": ["One", "Two"]}, ["i-1", "i-2"]),
+        (SIX, {"isolated_subnet_ids": [f"i-{n}" for n in range(12)], "names": ["One", "Two"]}, ["i-0", "i-1", "i-2"]),
+        (SIX, {}, ["p-0", "p-1", "p-2"]),
+    ],
+)
+def test_the_cache_gets_one_subnet_of_each_zone_and_of_three_at_most(
+    stack: cdk.Stack, azs: tuple[str, ...], subnets: dict[str, list[str]], chosen: list[str]
+) -> None:
+    names = {"isolated_subnet_names": subnets.pop("names")} if subnets else {}
+    private = [f"p-{number}" for number in range(len(azs))]
+    network = CacheNetwork(stack, "Network", vpc=theirs(stack, azs, private_subnet_ids=private, **subnets, **names))
+    assert [subnet.subnet_id for subnet in network.cache_subnets] == chosen
+    assert [subnet.subnet_id for subnet in network.function_subnets] == private
+
+
+def test_the_cache_is_where_functions_are_if_it_can_be() -> None:
+    """Traffic between zones is slower, and paid for."""
+    groups = [("Private", "cd"), ("Isolated", "abcd")]
+    looked_up = {
+        "vpcId": "vpc-1",
+        "availabilityZones": [],
+        "subnetGroups": [
+            {
+                "name": kind,
+                "type": kind,
+                "subnets": [
+                    {"subnetId": f"{kind}-{zone}", "availabilityZone": zone, "routeTableId": "rtb-1"} for zone in zones
+                ],
+            }
+            for kind, zones in groups
+        ],
+    }
+    place = "account=123456789012:filter.vpc-id=vpc-1:region=eu-west-1"
+    app = make_app(**{f"vpc-provider:{place}:returnAsymmetricSubnets=true": looked_up})
+    stack = cdk.Stack(app, "Test", env=cdk.Environment(account="123456789012", region="eu-west-1"))
+    network = CacheNetwork(stack, "Network", vpc=ec2.Vpc.from_lookup(stack, "Theirs", vpc_id="vpc-1"))
+    assert [subnet.subnet_id for subnet in network.cache_subnets] == ["Isolated-c", "Isolated-d", "Isolated-a"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        (
+            {
+                "private_subnet_ids": cdk.Fn.split(",", cdk.Fn.import_value("ids")),
+                "availability_zones": cdk.Fn.get_azs(),
+            },
+            r"how many subnets .* for functions is known at deployment only: import it with a list of as many texts",
+        ),
+        (
+            {"private_subnet_ids": list("pqrs"), "availability_zones": cdk.Fn.get_azs()},
+            r"4 subnets for the cache, .* says no zones: import it with availability_zones as a list",
+        ),
+    ],
+)
+def test_what_only_the_deployment_knows_is_not_guessed(stack: cdk.Stack, attributes: dict[str, Any], told: str) -> None:
+    vpc = ec2.Vpc.from_vpc_attributes(stack, "Theirs", vpc_id="vpc-1", **attributes)
+    with pytest.raises(ConstructError, match=rf"^Test/Network: .*{told}"):
+        CacheNetwork(stack, "Network", vpc=vpc)
+
+
+def test_three_subnets_are_taken_without_their_zones(stack: cdk.Stack) -> None:
+    ids = cdk.Fn.split(",", cdk.Fn.import_value("subnets"))
+    subnets = [cdk.Fn.select(number, ids) for number in range(3)]
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack, "Theirs", vpc_id="vpc-1", availability_zones=cdk.Fn.get_azs(), private_subnet_ids=subnets
+    )
+    assert len(CacheNetwork(stack, "Network", vpc=vpc).cache_subnets) == 3
+
+
+def test_two_caches_share_a_network(stack: cdk.Stack) -> None:
+    """Each with security groups of its own: who may reach the one may not reach the other."""
+    network = CacheNetwork(stack, "Network")
+    tiers = [RedisTier(stack, name, network=network) for name in ("One", "Two")]
+    assert tiers[0].client_group is not tiers[1].client_group
+    template = render(stack)
+    assert len(resources(template, "AWS::EC2::SecurityGroup")) == 4
+    groups = [
+        text_of(cache["Properties"]["SecurityGroupIds"])
+        for cache in resources(template, "AWS::ElastiCache::ServerlessCache").values()
+    ]
+    assert len(set(groups)) == 2

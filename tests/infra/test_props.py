@@ -196,7 +196,7 @@ def test_methods_name_their_arguments_too(stack: cdk.Stack) -> None:
 def test_numbers_known_at_deployment_only_pass_where_cloudformation_takes_them(stack: cdk.Stack) -> None:
     most = cdk.CfnParameter(stack, "Most", type="Number").value_as_number
     RuntimeFunction(stack, "Mine", handler="a.b", reserved_concurrency=most, memory_mb=most)
-    with pytest.raises(ConstructError, match=r"^Test/Redis: shards=.*: give 1 to 500 shards"):
+    with pytest.raises(ConstructError, match=r"^Test/Redis: shards=.*: give 1 to 45 shards"):
         RedisTier(stack, "Redis", network=None, shards=most)
 
 

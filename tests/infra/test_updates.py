@@ -35,3 +35,18 @@ def test_no_setting_gives_a_logical_id_another_type() -> None:
     caches = {"AWS::ElastiCache::ServerlessCache", "AWS::ElastiCache::ReplicationGroup"}
     assert caches < {kind for found in kinds.values() for kind in found}
     assert {logical_id: found for logical_id, found in kinds.items() if len(found) > 1} == {}
+
+
+def test_a_third_zone_leaves_the_subnets_of_two_where_they_are() -> None:
+    """The third zone's subnets are made while the others exist, and CloudFormation moves none of them meanwhile."""
+    two, three = (
+        {
+            logical_id: found["Properties"]["CidrBlock"]
+            for logical_id, found in store(variant).items()
+            if found["Type"] == "AWS::EC2::Subnet"
+        }
+        for variant in ("two zones", "three zones")
+    )
+    assert (len(two), len(three)) == (6, 9)
+    assert two.items() <= three.items()
+    assert len(set(three.values())) == 9

@@ -75,7 +75,9 @@ class RedisTier(Construct):
         self.node_names: tuple[str, ...] = ()
         self._client_group: ec2.SecurityGroup | None = None
         self._cache_group = (
-            network.security_group("CacheGroup", description="The cache: admits its clients only", open_outbound=False)
+            network.security_group(
+                self, "CacheGroup", description="The cache: admits its clients only", open_outbound=False
+            )
             if network
             else None
         )
@@ -91,7 +93,7 @@ class RedisTier(Construct):
             raise ConstructError(self, "a public endpoint has no security group", "grant_connect is all it takes")
         if self._client_group is None:
             self._client_group = self.network.security_group(
-                "ClientGroup", description="Functions that use the cache", open_outbound=True
+                self, "ClientGroup", description="Functions that use the cache", open_outbound=True
             )
             self.allow_from(self._client_group)
         return self._client_group
