@@ -70,13 +70,15 @@ class UsageCaps:
     """The most a serverless cache may hold and do, which is the most it can cost.
 
     At `storage_gb` the cache evicts, at `ecpu_per_second` it throttles; both look like misses to callers. A full hour
-    at both limits costs 0.084 USD per GB and 0.0023 USD per million ECPU.
+    at both limits costs 0.084 USD per GB and 0.0023 USD per million ECPU. Checked where they are used, so that an error
+    names the construct.
     """
 
     storage_gb: int = 1
     ecpu_per_second: int = 5_000
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Read numbers given as text; raise StageError for a field that ElastiCache would refuse."""
         convert_fields(self, "usage_caps.")
         check_range("usage_caps.storage_gb", self.storage_gb, 1, 5_000, "GB")
         check_range("usage_caps.ecpu_per_second", self.ecpu_per_second, 1_000, 15_000_000, "ECPU/s")

@@ -119,6 +119,7 @@ class StageConfig:
         if self.namespace:
             check_namespace(self.namespace)
         self._check_network()
+        self.usage_caps.check()
         check_nodes(self.node_type, self.shards, self.replicas)
         self._check_functions()
         if self.log_retention_days not in LOG_RETENTION_DAYS:

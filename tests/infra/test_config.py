@@ -129,8 +129,8 @@ def test_a_bad_value_names_its_field(field: str, value: Any) -> None:
     ],
 )
 def test_usage_caps_have_bounds(caps: dict[str, Any], field: str) -> None:
-    with pytest.raises(StageError, match=field):
-        UsageCaps(**caps)
+    with pytest.raises(StageError, match=rf"^usage_caps\.{field}="):
+        StageConfig(stage="dev", topology=Topology.PUBLIC_VALKEY, usage_caps=UsageCaps(**caps))
 
 
 def test_a_vpc_without_a_way_out_is_refused() -> None:

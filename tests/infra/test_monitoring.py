@@ -24,7 +24,6 @@ from stripe_cache_cdk import (
     EntitlementsEndpoint,
     EventBridgeSource,
     Events,
-    InfrastructureError,
     Monitoring,
     PeriodicInvocation,
     Reconciler,
@@ -309,10 +308,32 @@ def test_as_many_nodes_as_a_cluster_may_have_are_all_watched(stack: cdk.Stack, s
     assert sum(lines) <= 2_500
 
 
+@pytest.mark.parametrize(("retain", "policy"), [(True, "Retain"), (False, "Delete")])
+def test_the_key_of_the_alarms_is_kept_like_the_rest_and_no_graph_is_empty(
+    stack: cdk.Stack, policy: str, *, retain: bool
+) -> None:
+    cache = StripeCache(stack, "Cache", events=Events.NONE, retain=retain, monitoring=False)
+    Monitoring(stack, "Watch", cache=cache, object_types=())
+    template = render(stack)
+    (key,) = resources(template, "AWS::KMS::Key").values()
+    assert key["DeletionPolicy"] == policy
+    widgets = [widget["properties"] for widget in dashboard(template)]
+    assert all(widget["metrics"] for widget in widgets)
+    assert not [widget for widget in widgets if widget["title"] == "Hit ratio by object type"]
+
+
+def test_the_reads_of_30_days_are_added_up_over_30_days_whatever_range_is_shown() -> None:
+    template = template_of("dev", Topology.DYNAMODB_ONLY, "monitoring")
+    (widget,) = [found["properties"] for found in dashboard(template) if "30 days" in found["properties"]["title"]]
+    assert (widget["start"], widget["setPeriodToTimeRange"], widget["view"]) == ("-P30D", True, "singleValue")
+    assert [line[1] for line in widget["metrics"]] == ["OriginReads"]
+
+
 @pytest.mark.parametrize(("field", "value"), [("hit_ratio_percent", 101), ("minimum_reads", 0), ("dead_letters", -1)])
-def test_a_threshold_out_of_bounds_names_its_field(field: str, value: int) -> None:
-    with pytest.raises(InfrastructureError, match=rf"Thresholds\.{field}="):
-        dataclasses.replace(Thresholds(), **{field: value})
+def test_a_threshold_out_of_bounds_names_its_field_and_the_construct(stack: cdk.Stack, field: str, value: int) -> None:
+    cache = StripeCache(stack, "Cache", monitoring=False)
+    with pytest.raises(ConstructError, match=rf"^Test/Watch: Thresholds\.{field}={value}: give "):
+        Monitoring(stack, "Watch", cache=cache, thresholds=Thresholds(**{field: value}))
 
 
 def test_a_metric_is_not_drawn_under_dimensions_that_nobody_emits() -> None:

@@ -159,6 +159,7 @@ def test_usage_caps_reach_the_template(stack: cdk.Stack) -> None:
         ({"node_type": "cache.r6gd.xlarge"}, "node_type='cache.r6gd.xlarge' tiers data to disk: give"),
         ({"kind": "memcached"}, "kind='memcached' is unknown: choose one of serverless, nodes"),
         ({"usage_caps": UsageCaps()}, "usage_caps: nodes have none: size them by node_type"),
+        ({"usage_caps": UsageCaps(storage_gb=0), "kind": "serverless"}, r"usage_caps\.storage_gb=0: give 1 to 5000 GB"),
         ({"usage_caps": 5}, r"usage_caps=5: give UsageCaps\("),
     ],
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
-from synthesis import make_app, render
+import pytest
+from synthesis import make_app, render, text_of
 
 from stripe_cache_cdk.config import stage_config
 from stripe_cache_cdk.stacks.store import StoreStack
@@ -50,3 +52,18 @@ def test_a_third_zone_leaves_the_subnets_of_two_where_they_are() -> None:
     assert (len(two), len(three)) == (6, 9)
     assert two.items() <= three.items()
     assert len(set(three.values())) == 9
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_kept_stands_on_nothing_that_is_deleted(variant: str) -> None:
+    """A cache that is kept holds on to its subnets, and its stack could never be deleted."""
+    resources = store(variant)
+    kept = {name for name, found in resources.items() if found.get("DeletionPolicy") == "Retain"}
+    kinds = {resources[name]["Type"] for name in kept}
+    assert kinds >= {"AWS::DynamoDB::GlobalTable", "AWS::SecretsManager::Secret", "AWS::SQS::Queue"}
+    assert not [kind for kind in kinds if kind.startswith("AWS::ElastiCache::")]
+    for name in kept:
+        words = set(re.findall(r"\w+", text_of(resources[name]["Properties"])))
+        assert words & set(resources) <= kept, name
+    # None of them has a name that the next stack would want.
+    assert not re.search(r'"(Table|Queue|Serverless\w*)?Name":', text_of([resources[name] for name in kept]))

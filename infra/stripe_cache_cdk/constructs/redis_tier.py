@@ -39,7 +39,8 @@ class RedisTier(Construct):
     With a `network` it lives in its isolated subnets; without one it has a public endpoint, which exists for serverless
     caches only. `usage_caps` bound a serverless cache (default: 1 GB, 5,000 ECPU/s), `node_type`, `shards` and
     `replicas` per shard size one on nodes, of which there are 90 at most. `encryption_key` replaces ElastiCache's own.
-    No snapshots: a cache can be filled again.
+    No snapshots, and it is never retained: a cache can be filled again. One that outlived its stack would hold on to
+    users, security group and subnets that the stack cannot delete then, and to a name that the next stack needs.
 
     Nodes with a replica are a cluster even with one shard. Without cluster mode, clients find the primary by name: when
     a replica takes over, connections to the old one stay open, and it answers reads from a copy that no invalidation
@@ -59,12 +60,13 @@ class RedisTier(Construct):
         shards: int = 1,
         replicas: int = 1,
         encryption_key: kms.IKey | None = None,
-        removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
     ) -> None:
         super().__init__(scope, construct_id)
         with naming(self):
             self.kind = check_enum("kind", kind, RedisKind)
             check_nodes(node_type, shards, replicas)
+            if usage_caps:
+                usage_caps.check()
         if usage_caps and self.kind is RedisKind.NODES:
             raise ConstructError(self, "usage_caps: nodes have none", "size them by node_type, shards and replicas")
         self.usage_caps = usage_caps or UsageCaps()
@@ -82,9 +84,9 @@ class RedisTier(Construct):
             else None
         )
         if self.kind is RedisKind.SERVERLESS:
-            self._make_serverless(removal_policy)
+            self._make_serverless()
         else:
-            self._make_nodes(node_type, shards, replicas, removal_policy)
+            self._make_nodes(node_type, shards, replicas)
 
     @property
     def client_group(self) -> ec2.SecurityGroup:
@@ -148,7 +150,7 @@ class RedisTier(Construct):
         scheme = "rediss+cluster" if self.is_cluster else "rediss"
         return f"{scheme}://{self.host}:{self.port}/?{urlencode(told)}"
 
-    def _make_serverless(self, removal_policy: cdk.RemovalPolicy) -> None:
+    def _make_serverless(self) -> None:
         region = cdk.Stack.of(self).region
         if self.network is None and region.startswith(OTHER_PARTITIONS):
             raise ConstructError(
@@ -176,7 +178,7 @@ class RedisTier(Construct):
             user_group_id=self.access.group.ref,
             kms_key_id=key,
         )
-        cache.apply_removal_policy(removal_policy)
+        cache.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
         if self.network is None:
             acknowledge_finding(
                 cache,
@@ -187,7 +189,7 @@ class RedisTier(Construct):
         self.arn = cache.attr_arn
         self.host, self.port = cache.attr_endpoint_address, cache.attr_endpoint_port
 
-    def _make_nodes(self, node_type: str, shards: int, replicas: int, removal_policy: cdk.RemovalPolicy) -> None:
+    def _make_nodes(self, node_type: str, shards: int, replicas: int) -> None:
         if self.network is None or self._cache_group is None:
             raise ConstructError(
                 self, "nodes have no public endpoint", "use RedisKind.SERVERLESS or topology vpc-valkey"
@@ -226,7 +228,7 @@ class RedisTier(Construct):
             auto_minor_version_upgrade=True,
             snapshot_retention_limit=0,
         )
-        group.apply_removal_policy(removal_policy)
+        group.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
         acknowledge(
             group,
             AwsSolutions_AEC5="The default port is what the security group admits; another one hides nothing.",
