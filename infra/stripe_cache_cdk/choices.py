@@ -24,6 +24,9 @@ EMAIL = r"([^@\s]+@[^@\s]+)?"
 NODE_TYPE = r"cache\.(t[1-9][a-z]{0,3}\.(micro|small|medium)|[a-su-z][a-z]?[1-9][a-z]{0,3}\.(large|([1-9]\d?)?xlarge))"
 # ElastiCache's quota for a cluster, unless an account had it raised. Five alarms look at each, for 0.50 USD a month.
 MOST_NODES = 90
+# What Stripe and ElastiCache document for the commercial partition only: partner event sources, public endpoints.
+OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-isoe-", "eusc-")
+NO_PARTNER = "has no event sources of Stripe, which are partners in the commercial regions only"
 WITH_GATEWAY = ("dynamodb", "s3")
 
 

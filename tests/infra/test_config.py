@@ -62,6 +62,8 @@ def test_an_unknown_stage_is_refused_with_those_there_are(stage: str | None) -> 
         ("stage", "x"),
         ("account", "12345"),
         ("region", "useast1"),
+        ("qualifier", "Prod"),
+        ("qualifier", "a" * 11),
         ("namespace", "a b"),
         ("namespace", "x" * 65),
         ("topology", "moon"),

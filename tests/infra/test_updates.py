@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 import pytest
-from synthesis import make_app, render, text_of
+from synthesis import make_app, render, template_of, text_of
 
-from stripe_cache_cdk.config import stage_config
+from stripe_cache_cdk.config import Topology, stage_config
 from stripe_cache_cdk.stacks.store import StoreStack
 
 VARIANTS: dict[str, dict[str, object]] = {
@@ -67,3 +67,19 @@ def test_what_is_kept_stands_on_nothing_that_is_deleted(variant: str) -> None:
         assert words & set(resources) <= kept, name
     # None of them has a name that the next stack would want.
     assert not re.search(r'"(Table|Queue|Serverless\w*)?Name":', text_of([resources[name] for name in kept]))
+
+
+def test_functions_can_leave_the_network_while_it_is_still_there() -> None:
+    """docs/deploy.md: the deployed store tells already what they run with outside, so that their stack can go first."""
+    store_outputs = template_of("prod", Topology.VPC_VALKEY, "store")["Outputs"]
+    wanted = outputs_read(template_of("prod", Topology.DYNAMODB_ONLY, "service"))
+    assert len(wanted) > 5
+    assert wanted <= set(store_outputs)
+
+
+def outputs_read(part: Any) -> set[str]:
+    """Return the names of other stacks' outputs that a part of a template reads."""
+    if isinstance(part, dict):
+        found = {part["Fn::GetStackOutput"]["OutputName"]} if "Fn::GetStackOutput" in part else set()
+        return found.union(*map(outputs_read, part.values()))
+    return set().union(*map(outputs_read, part)) if isinstance(part, list) else set()

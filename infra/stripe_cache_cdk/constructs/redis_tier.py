@@ -11,7 +11,7 @@ from aws_cdk import aws_elasticache as elasticache
 from constructs import Construct
 
 from stripe_cache_cdk.checks import check_enum
-from stripe_cache_cdk.choices import check_nodes
+from stripe_cache_cdk.choices import OTHER_PARTITIONS, check_nodes
 from stripe_cache_cdk.config import RedisKind, UsageCaps
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
 from stripe_cache_cdk.constructs.props import checked, said
@@ -29,8 +29,6 @@ READER_PORT = 6380  # The serverless endpoint's reader, on the same host.
 FAMILY = "8"  # Of the parameter groups that nodes use.
 NODE_VERSION = "8.1"
 SERVERLESS_VERSION = "9"  # The first with public endpoints.
-# Stripe's EventBridge partner and the public endpoints are documented for the commercial partition only.
-OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-isoe-", "eusc-")
 
 
 class RedisTier(Construct):
