@@ -81,8 +81,7 @@ class UsageCaps:
     ecpu_per_second: int = 5_000
 
     def check(self) -> None:
-        """Read numbers given as text; raise StageError for a field that ElastiCache would refuse."""
-        convert_fields(self, "usage_caps.")
+        """Raise StageError for a field that ElastiCache would refuse."""
         check_range("usage_caps.storage_gb", self.storage_gb, 1, 5_000, "GB")
         check_range("usage_caps.ecpu_per_second", self.ecpu_per_second, 1_000, 15_000_000, "ECPU/s")
 
@@ -137,8 +136,8 @@ def cores_of(node_type: str) -> int | None:
     return None if node_type.endswith("xlarge") else 2
 
 
-def convert_fields(configuration: Any, prefix: str = "") -> None:
+def convert_fields(configuration: Any) -> None:
     """Give each field its type, so that `topology="vpc-valkey"` and a command line's `azs=3` mean what they say."""
     for name, kind in get_type_hints(type(configuration)).items():
-        value = converted(f"{prefix}{name}", getattr(configuration, name), kind)
+        value = converted(name, getattr(configuration, name), kind)
         object.__setattr__(configuration, name, value)

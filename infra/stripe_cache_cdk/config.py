@@ -32,6 +32,8 @@ from stripe_cache_cdk.choices import (
 )
 from stripe_cache_cdk.errors import StageError
 from stripe_cache_cdk.overrides import check_names, own_context
+from stripe_cache_cdk.runtime_options import RuntimeOptions
+from stripe_cache_cdk.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +68,7 @@ class StageConfig:
     themselves seal what they store under another (1 USD as well). `purge` deploys the function that erases a customer.
     `refresh_hot` has what is read often read again after an event voided it, and needs Valkey.
 
+    `runtime` is what all functions do differently from the runtime's defaults, `thresholds` when alarms ring.
     `webhook_concurrency` sets sandboxes of Lambda aside for the webhook, and lets it have no more; 0 sets none aside.
     Lambda refuses what leaves others fewer than 100, and new accounts have 10 in all: raise the quota first.
 
@@ -112,6 +115,9 @@ class StageConfig:
     reconcile_minutes: int = 15
     log_retention_days: int = 30
 
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
     retain: bool = False
     termination_protection: bool = False
     alarm_email: str = ""
@@ -129,6 +135,7 @@ class StageConfig:
             check_namespace(self.namespace)
         self._check_network()
         self.usage_caps.check()
+        self.thresholds.check()
         check_nodes(self.node_type, self.shards, self.replicas)
         self._check_functions()
         if self.log_retention_days not in LOG_RETENTION_DAYS:

@@ -332,7 +332,7 @@ def test_the_reads_of_30_days_are_added_up_over_30_days_whatever_range_is_shown(
 @pytest.mark.parametrize(("field", "value"), [("hit_ratio_percent", 101), ("minimum_reads", 0), ("dead_letters", -1)])
 def test_a_threshold_out_of_bounds_names_its_field_and_the_construct(stack: cdk.Stack, field: str, value: int) -> None:
     cache = StripeCache(stack, "Cache", monitoring=False)
-    with pytest.raises(ConstructError, match=rf"^Test/Watch: Thresholds\.{field}={value}: give "):
+    with pytest.raises(ConstructError, match=rf"^Test/Watch: thresholds\.{field}={value}: give "):
         Monitoring(stack, "Watch", cache=cache, thresholds=Thresholds(**{field: value}))
 
 

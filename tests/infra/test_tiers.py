@@ -22,7 +22,7 @@ from stripe_cache_cdk import (
 )
 from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.redis_access import READ_ONLY, READ_WRITE
-from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
+from stripe_cache_cdk.runtime_options import RuntimeOptions
 
 if TYPE_CHECKING:
     from local.valkey import Valkey
@@ -207,7 +207,7 @@ def test_what_replaces_a_cache_renames_it() -> None:
         ({"policy": {"price": {"note": "x" * 3_000}}}, "policy takes .* bytes and the environment has room for 2048"),
         ({"policy": {"price": object()}}, "policy is no JSON .*: give a mapping"),
         ({"memory_max_bytes": 1.5}, "memory_max_bytes=1.5: give"),
-        ({"shared_scope": 7}, "shared_scope=7: give text"),
+        ({"shared_scope": 7}, "shared_scope=7 is a int: give text"),
     ],
 )
 def test_settings_that_cannot_be_told_are_refused(options: dict[str, Any], told: str) -> None:

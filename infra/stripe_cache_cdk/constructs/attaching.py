@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stripe_cache_cdk.constructs.monitoring.watch_list import WatchList
     from stripe_cache_cdk.constructs.redis_tier import RedisTier
     from stripe_cache_cdk.constructs.refresh_queue import RefreshQueue
-    from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
+    from stripe_cache_cdk.runtime_options import RuntimeOptions
 
 OLDEST_PYTHON = 11
 VPC_POLICY = "service-role/AWSLambdaVPCAccessExecutionRole"

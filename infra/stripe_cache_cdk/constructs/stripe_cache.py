@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_secretsmanager as secretsmanager
 
-    from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
+    from stripe_cache_cdk.runtime_options import RuntimeOptions
 
 
 class StripeCache(Construct):

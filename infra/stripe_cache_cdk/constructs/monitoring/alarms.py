@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from stripe_cache_cdk.constructs.monitoring.alarm_maker import AlarmMaker
     from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
-    from stripe_cache_cdk.constructs.monitoring.thresholds import Thresholds
     from stripe_cache_cdk.constructs.redis_tier import RedisTier
+    from stripe_cache_cdk.thresholds import Thresholds
 
 BYTES_PER_GB = 1024**3
 MISSED_SWEEPS = 3

@@ -18,13 +18,13 @@ from stripe_cache_cdk.constructs.monitoring import widgets
 from stripe_cache_cdk.constructs.monitoring.alarm_maker import AlarmMaker
 from stripe_cache_cdk.constructs.monitoring.alarms import CacheAlarms
 from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
-from stripe_cache_cdk.constructs.monitoring.thresholds import Thresholds
 from stripe_cache_cdk.constructs.monitoring.topic import alarm_topic
 from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.reconciler import Reconciler
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.errors import ConstructError, naming
+from stripe_cache_cdk.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

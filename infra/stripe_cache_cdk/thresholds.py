@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from stripe_cache_cdk.constructs.props import check_kind
-from stripe_cache_cdk.errors import StageError
+from stripe_cache_cdk.checks import check_range
 
 LARGEST_PERCENT = 100
 
@@ -62,9 +61,8 @@ class Thresholds:
     def check(self) -> None:
         """Raise StageError for the first field that is out of bounds."""
         for field in fields(self):
-            value = getattr(self, field.name)
-            check_kind(f"Thresholds.{field.name}", value, str(field.type))
             highest = LARGEST_PERCENT if field.name.endswith("_percent") else float("inf")
             lowest = 1 if field.name.startswith("minimum_") else 0
-            if not lowest <= value <= highest:
-                raise StageError(f"Thresholds.{field.name}={value}: give {lowest} to {highest:g}")
+            whole = field.type == "int"
+            unit = "(a whole number)" if whole else "(a number)"
+            check_range(f"thresholds.{field.name}", getattr(self, field.name), lowest, highest, unit, whole=whole)
