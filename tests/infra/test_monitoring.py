@@ -10,7 +10,6 @@ from dashboards import (
     alarm_of,
     alarms_by_function,
     arithmetic,
-    dashboard,
     metrics_emitted,
     metrics_read,
     of_alarms,
@@ -34,7 +33,6 @@ from stripe_cache_cdk import (
     Topology,
 )
 from stripe_cache_cdk.constructs.monitoring import metrics
-from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
 
 EVERYWHERE = pytest.mark.parametrize(("stage", "topology"), COMBINATIONS)
 
@@ -253,80 +251,11 @@ def test_the_storage_alarm_follows_the_cap() -> None:
     assert storage == 0.8 * 10 * 1024**3
 
 
-def test_nodes_are_watched_one_by_one(stack: cdk.Stack) -> None:
-    cache = StripeCache(
-        stack,
-        "Cache",
-        topology=Topology.VPC_VALKEY,
-        network=CacheNetwork(stack, "Network"),
-        redis_kind=RedisKind.NODES,
-        replicas=1,
-        events=Events.NONE,
-    )
-    assert cache.redis
-    template = render(stack)
-    for name, metric in (
-        ("RedisMemory", "DatabaseMemoryUsagePercentage"),
-        ("RedisCpu", '"CPUUtilization"'),
-        ("RedisReplication", "ReplicationLag"),
-    ):
-        alarm = text_of(alarm_of(template, name))
-        assert metric in alarm
-        assert f"{cache.redis.cache_name}-0001-001" in alarm
-        assert f"{cache.redis.cache_name}-0001-002" in alarm
-    assert alarm_of(template, "RedisReplication")["Threshold"] == 1
-    # A thread of the engine that takes 90 % of a processor takes 45 % of the node's two.
-    assert alarm_of(template, "RedisCpu")["Threshold"] == 45
-
-
-@pytest.mark.parametrize(("shards", "replicas"), [(4, 2), (45, 1)])
-def test_as_many_nodes_as_a_cluster_may_have_are_all_watched(stack: cdk.Stack, shards: int, replicas: int) -> None:
-    """An alarm takes ten metrics, a widget 500, a dashboard 2,500 and a template 500 resources."""
-    cache = StripeCache(
-        stack,
-        "Cache",
-        topology=Topology.VPC_VALKEY,
-        redis_kind=RedisKind.NODES,
-        node_type="cache.r7g.xlarge",
-        shards=shards,
-        replicas=replicas,
-    )
-    assert cache.redis
-    template = render(stack)
-    assert len(template["Resources"]) <= 500
-    alarms = [found["Properties"] for found in resources(template, "AWS::CloudWatch::Alarm").values()]
-    for name in ("DatabaseMemoryUsagePercentage", "EngineCPUUtilization", "Evictions", "ReplicationLag"):
-        parts = [alarm["Metrics"] for alarm in alarms if f'"{name}"' in text_of(alarm)]
-        read = [part["MetricStat"]["Metric"] for group in parts for part in group if "MetricStat" in part]
-        watched = [metric["Dimensions"][0]["Value"] for metric in read]
-        assert sorted(watched) == sorted(cache.redis.node_names)
-        assert len(watched) == shards * (1 + replicas)
-        assert max(map(len, parts)) <= 11, "ten metrics and the expression"
-    drawn = [widget["properties"]["metrics"] for widget in dashboard(template) if "metrics" in widget["properties"]]
-    lines = [len([line for line in widget if isinstance(line[0], str)]) for widget in drawn]
-    assert 2 * shards * (1 + replicas) <= max(lines) <= 500
-    assert sum(lines) <= 2_500
-
-
 @pytest.mark.parametrize(("retain", "policy"), [(True, "Retain"), (False, "Delete")])
-def test_the_key_of_the_alarms_is_kept_like_the_rest_and_no_graph_is_empty(
-    stack: cdk.Stack, policy: str, *, retain: bool
-) -> None:
-    cache = StripeCache(stack, "Cache", events=Events.NONE, retain=retain, monitoring=False)
-    Monitoring(stack, "Watch", cache=cache, object_types=())
-    template = render(stack)
-    (key,) = resources(template, "AWS::KMS::Key").values()
+def test_the_key_of_the_alarms_is_kept_like_the_rest(stack: cdk.Stack, policy: str, *, retain: bool) -> None:
+    StripeCache(stack, "Cache", events=Events.NONE, retain=retain)
+    (key,) = resources(render(stack), "AWS::KMS::Key").values()
     assert key["DeletionPolicy"] == policy
-    widgets = [widget["properties"] for widget in dashboard(template)]
-    assert all(widget["metrics"] for widget in widgets)
-    assert not [widget for widget in widgets if widget["title"] == "Hit ratio by object type"]
-
-
-def test_the_reads_of_30_days_are_added_up_over_30_days_whatever_range_is_shown() -> None:
-    template = template_of("dev", Topology.DYNAMODB_ONLY, "monitoring")
-    (widget,) = [found["properties"] for found in dashboard(template) if "30 days" in found["properties"]["title"]]
-    assert (widget["start"], widget["setPeriodToTimeRange"], widget["view"]) == ("-P30D", True, "singleValue")
-    assert [line[1] for line in widget["metrics"]] == ["OriginReads"]
 
 
 @pytest.mark.parametrize(("field", "value"), [("hit_ratio_percent", 101), ("minimum_reads", 0), ("dead_letters", -1)])
@@ -334,11 +263,6 @@ def test_a_threshold_out_of_bounds_names_its_field_and_the_construct(stack: cdk.
     cache = StripeCache(stack, "Cache", monitoring=False)
     with pytest.raises(ConstructError, match=rf"^Test/Watch: thresholds\.{field}={value}: give "):
         Monitoring(stack, "Watch", cache=cache, thresholds=Thresholds(**{field: value}))
-
-
-def test_a_metric_is_not_drawn_under_dimensions_that_nobody_emits() -> None:
-    with pytest.raises(KeyError, match=r"OriginCall is not emitted by \['tier'\]"):
-        CacheMetrics(stage="dev").count(metrics.ORIGIN_CALL, tier="redis")
 
 
 def test_what_is_read_and_what_is_emitted_are_told_in_the_same_words() -> None:
