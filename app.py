@@ -1,7 +1,7 @@
 """The CDK app: `cdk synth -c stage=dev`. The only place that reads CDK context.
 
 Context: `stage` (dev, staging or prod) and, to deviate from what the stage says, any field of StageConfig by its name:
-`-c topology=vpc-valkey -c azs=3 -c usage_caps=storage_gb=2,ecpu_per_second=5000`.
+`-c topology=vpc-valkey -c azs=3 -c usage_caps=storage_gb=2,ecpu_per_second=5000 -c runtime=memory_max_lag=5`.
 """
 
 from __future__ import annotations

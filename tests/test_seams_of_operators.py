@@ -23,7 +23,7 @@ from stripe_cache_cdk.choices import check_namespace
 from stripe_cache_cdk.constructs import dynamo_tier
 from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.redis_access import PURGE, READ_ONLY, READ_WRITE, REPLAY
-from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
+from stripe_cache_cdk.runtime_options import RuntimeOptions
 
 if TYPE_CHECKING:
     from local.dynamodb import DynamoDB

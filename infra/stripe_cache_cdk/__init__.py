@@ -20,18 +20,19 @@ from stripe_cache_cdk.constructs.dynamo_tier import DynamoTier
 from stripe_cache_cdk.constructs.entitlements_endpoint import EntitlementsEndpoint
 from stripe_cache_cdk.constructs.eventbridge_source import EventBridgeSource
 from stripe_cache_cdk.constructs.invalidation_queue import InvalidationConsumer, InvalidationQueue
-from stripe_cache_cdk.constructs.monitoring import Monitoring, Thresholds
+from stripe_cache_cdk.constructs.monitoring import Monitoring
 from stripe_cache_cdk.constructs.network import CacheNetwork
 from stripe_cache_cdk.constructs.purge import PurgeFunction
 from stripe_cache_cdk.constructs.reconciler import Reconciler
 from stripe_cache_cdk.constructs.redis_tier import RedisTier
 from stripe_cache_cdk.constructs.refresh_queue import RefreshConsumer, RefreshQueue
 from stripe_cache_cdk.constructs.runtime_function import FunctionOptions, RuntimeFunction
-from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
 from stripe_cache_cdk.constructs.stripe_cache import StripeCache
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.errors import ConstructError, InfrastructureError, StageError
+from stripe_cache_cdk.runtime_options import RuntimeOptions
+from stripe_cache_cdk.thresholds import Thresholds
 
 __all__ = [
     "STAGES",

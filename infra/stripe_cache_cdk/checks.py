@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import aws_cdk as cdk
@@ -12,7 +13,6 @@ import aws_cdk as cdk
 from stripe_cache_cdk.errors import StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from enum import StrEnum
 
 # A quarter of the VPC is one private subnet; below a /24 of those, Lambda's network interfaces run out first.
@@ -60,6 +60,12 @@ def check_range(field: str, value: float, low: float, high: float, unit: str, *,
     kinds = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise StageError(f"{_said(field, value)}: give {low} to {high} {unit}")
+
+
+def check_mapping(field: str, value: object, kind: str) -> None:
+    """Raise StageError for anything but a mapping whose keys are text."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise StageError(f"{field}={value!r}: give a mapping of {kind}")
 
 
 def check_json(field: str, value: Mapping[str, object], kind: str) -> str:

@@ -15,6 +15,8 @@ from stripe_cache_cdk.choices import (
     DEFAULT_PYTHON,
     EMAIL,
     LOG_RETENTION_DAYS,
+    NO_PARTNER,
+    OTHER_PARTITIONS,
     PYTHONS,
     Architecture,
     Events,
@@ -25,11 +27,13 @@ from stripe_cache_cdk.choices import (
     check_namespace,
     check_nodes,
     check_object_type,
-    check_service,
+    check_services,
     convert_fields,
 )
 from stripe_cache_cdk.errors import StageError
 from stripe_cache_cdk.overrides import check_names, own_context
+from stripe_cache_cdk.runtime_options import RuntimeOptions
+from stripe_cache_cdk.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,13 +60,17 @@ class StageConfig:
     """One stage: where it runs, what it is made of, how carefully it is kept.
 
     `account` and `region` may stay empty: the stacks then go wherever the credentials of `cdk deploy` point, and
-    synthesis asks AWS nothing either way. `namespace` labels the Stripe account; empty means `main`. `nat_gateways` of
-    0 means one per availability zone. `nat_image` is the AMI of NAT instances; empty takes Amazon's newest at each
-    deployment, which replaces the instance when there is a newer one. `customer_key` encrypts table, cache, secrets,
-    queues of invalidations and refreshes, and logs with a KMS key of the account (1 USD a month, and its requests);
-    `encrypt_entries` lets the functions themselves seal what they store under another (1 USD as well). `purge` deploys
-    the function that erases a customer. `refresh_hot` has what is read often read again after an event voided it, and
-    needs Valkey.
+    synthesis asks AWS nothing either way. `qualifier` is that of the bootstrap to deploy by; empty means CDK's own.
+    `namespace` labels the Stripe account; empty means `main`. `nat_gateways` of 0 means one per availability zone.
+    `nat_image` is the AMI of NAT instances; empty takes Amazon's newest at each deployment, which replaces the instance
+    when there is a newer one. `customer_key` encrypts table, cache, secrets, queues of invalidations and refreshes, and
+    logs with a KMS key of the account (1 USD a month, and its requests); `encrypt_entries` lets the functions
+    themselves seal what they store under another (1 USD as well). `purge` deploys the function that erases a customer.
+    `refresh_hot` has what is read often read again after an event voided it, and needs Valkey.
+
+    `runtime` is what all functions do differently from the runtime's defaults, `thresholds` when alarms ring.
+    `webhook_concurrency` sets sandboxes of Lambda aside for the webhook, and lets it have no more; 0 sets none aside.
+    Lambda refuses what leaves others fewer than 100, and new accounts have 10 in all: raise the quota first.
 
     `reconcile_minutes` is how long a lost event goes unnoticed, and how long Valkey may serve old answers once it is
     back after an outage. A sweep is one read of Stripe at least: every 5 minutes some 9,400 in a month, every 15 some
@@ -73,6 +81,7 @@ class StageConfig:
     topology: Topology
     account: str = ""
     region: str = ""
+    qualifier: str = ""
     namespace: str = ""
     livemode: bool = False
 
@@ -106,6 +115,9 @@ class StageConfig:
     reconcile_minutes: int = 15
     log_retention_days: int = 30
 
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
     retain: bool = False
     termination_protection: bool = False
     alarm_email: str = ""
@@ -115,10 +127,15 @@ class StageConfig:
         convert_fields(self)
         check_match("stage", self.stage, r"[a-z][a-z0-9]{1,11}", "2 to 12 lower-case letters and digits")
         check_match("account", self.account, r"(\d{12})?", "the 12 digits of an AWS account (in quotes), or nothing")
-        check_match("region", self.region, r"([a-z]{2}(-[a-z]+)+-\d)?", "a region such as us-east-1, or nothing")
+        check_match("region", self.region, r"([a-z]{2,4}(-[a-z]+)+-\d)?", "a region such as us-east-1, or nothing")
+        check_match(
+            "qualifier", self.qualifier, r"[a-z0-9]{0,10}", "at most 10 lower-case letters and digits, or nothing"
+        )
         if self.namespace:
             check_namespace(self.namespace)
         self._check_network()
+        self.usage_caps.check()
+        self.thresholds.check()
         check_nodes(self.node_type, self.shards, self.replicas)
         self._check_functions()
         if self.log_retention_days not in LOG_RETENTION_DAYS:
@@ -126,6 +143,10 @@ class StageConfig:
             raise StageError(f"log_retention_days={self.log_retention_days}: CloudWatch Logs keeps {allowed} days")
         check_match("alarm_email", self.alarm_email, EMAIL, "one e-mail address, or nothing")
         check_match("stripe_event_bus", self.stripe_event_bus, r"(aws\.partner/stripe\.com/\S+)?", STRIPE_BUS_HINT)
+        if self.stripe_event_bus and self.region.startswith(OTHER_PARTITIONS):
+            raise StageError(
+                f"stripe_event_bus={self.stripe_event_bus!r}: region {self.region} {NO_PARTNER}: leave it out"
+            )
         for name in self.object_types:
             check_object_type(name)
 
@@ -134,8 +155,7 @@ class StageConfig:
         check_range("azs", self.azs, 2, 3, "availability zones")
         check_range("nat_gateways", self.nat_gateways, 0, self.azs, "(0 means one per availability zone)")
         check_match("nat_image", self.nat_image, r"(ami-[0-9a-f]{8,17})?", "an AMI's id such as ami-0123456789abcdef0")
-        for name in self.interface_endpoints:
-            check_service(name)
+        check_services(self.interface_endpoints)
         if self.nat_image and self.nat is not Nat.INSTANCE:
             raise StageError(f"nat_image={self.nat_image!r}: nat={self.nat} starts no instance: set nat=instance")
         if self.nat_image and not self.region:
@@ -193,7 +213,6 @@ STAGES: dict[str, StageConfig] = {
             livemode=True,
             azs=3,
             usage_caps=UsageCaps(storage_gb=10, ecpu_per_second=50_000),
-            webhook_concurrency=50,
             webhook_rate=200,
             webhook_burst=400,
             reconcile_minutes=5,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from stripe_cache_cdk.checks import check_enum
 from stripe_cache_cdk.errors import StageError
@@ -22,16 +24,15 @@ _OF_CDK = frozenset({"acknowledged-issue-numbers", "cli-telemetry", "tree"})
 
 def converted(field: str, value: object, kind: Any) -> Any:
     """Return the value as `kind`; raises StageError naming the field when it cannot be read as one."""
-    if kind is str:
-        return _text(field, value)
-    if kind is int:
-        return _whole(field, value)
-    if kind is bool:
-        return _switch(field, value)
-    if kind == tuple[str, ...]:
-        return _texts(field, value)
+    readers = {str: _text, int: _whole, float: _number, bool: _switch, tuple[str, ...]: _texts}
+    if kind in readers:
+        return readers[kind](field, value)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return check_enum(field, _text(field, value), kind)
+    if get_origin(kind) in {Union, UnionType}:
+        return _one_of(field, value, get_args(kind))
+    if get_origin(kind) is Mapping:
+        return _mapping(field, value)
     return _group(field, value, kind)
 
 
@@ -71,6 +72,26 @@ def _whole(field: str, value: object) -> int:
     raise StageError(f"{field}={value!r}: give a whole number")
 
 
+def _number(field: str, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,12})?", value):
+        return float(value)
+    raise StageError(f"{field}={value!r}: give a number")
+
+
+def _one_of(field: str, value: object, kinds: tuple[Any, ...]) -> Any:
+    """Return None or a word that is admitted as they are, and anything else as the first kind."""
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    return value if value is None or value in words else converted(field, value, kinds[0])
+
+
+def _mapping(field: str, value: object) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise StageError(f"{field}={value!r}: give a mapping, in JSON between braces")
+
+
 def _switch(field: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -88,14 +109,24 @@ def _texts(field: str, value: object) -> tuple[str, ...]:
 
 
 def _group(field: str, value: object, kind: Any) -> Any:
-    """Return a dataclass from one, from a mapping of its fields, or from `name=value,name=value`."""
+    """Return a dataclass from one, from a mapping of its fields, in JSON as well, or from `name=value,name=value`."""
     if isinstance(value, kind):
         return value
     names = [part.name for part in dataclasses.fields(kind)]
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise StageError(f"{field} is no JSON ({error}): mend it, or give name=value,name=value") from error
     if isinstance(value, str):
         pairs = [part.partition("=") for part in value.split(",")]
         value = {name.strip(): text.strip() for name, _, text in pairs}
     if not isinstance(value, Mapping):
         raise StageError(f"{field}={value!r}: give {','.join(f'{name}=...' for name in names)}")
     check_names(value, names, f"part of {field}")
-    return kind(**value)
+    hints = get_type_hints(kind)
+    given = {name: converted(f"{field}.{name}", one, hints[name]) for name, one in value.items()}
+    try:
+        return kind(**given)
+    except StageError as error:
+        raise StageError(f"{field}.{error}") from error

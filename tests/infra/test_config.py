@@ -20,6 +20,8 @@ from stripe_cache_cdk.config import (
     stage_config,
 )
 from stripe_cache_cdk.errors import StageError
+from stripe_cache_cdk.runtime_options import RuntimeOptions
+from stripe_cache_cdk.thresholds import Thresholds
 
 
 def test_each_stage_has_the_topology_that_the_documents_name() -> None:
@@ -62,6 +64,8 @@ def test_an_unknown_stage_is_refused_with_those_there_are(stage: str | None) -> 
         ("stage", "x"),
         ("account", "12345"),
         ("region", "useast1"),
+        ("qualifier", "Prod"),
+        ("qualifier", "a" * 11),
         ("namespace", "a b"),
         ("namespace", "x" * 65),
         ("topology", "moon"),
@@ -129,8 +133,8 @@ def test_a_bad_value_names_its_field(field: str, value: Any) -> None:
     ],
 )
 def test_usage_caps_have_bounds(caps: dict[str, Any], field: str) -> None:
-    with pytest.raises(StageError, match=field):
-        UsageCaps(**caps)
+    with pytest.raises(StageError, match=rf"^usage_caps\.{field}="):
+        StageConfig(stage="dev", topology=Topology.PUBLIC_VALKEY, usage_caps=UsageCaps(**caps))
 
 
 def test_a_vpc_without_a_way_out_is_refused() -> None:
@@ -162,6 +166,19 @@ def test_overrides_replace_what_the_stage_says_and_none_leaves_it() -> None:
         ({"redis_kind": "nodes"}, "redis_kind", RedisKind.NODES),
         ({"usage_caps": "storage_gb=3"}, "usage_caps", UsageCaps(storage_gb=3)),
         ({"usage_caps": {"ecpu_per_second": 2_000}}, "usage_caps", UsageCaps(ecpu_per_second=2_000)),
+        ({"runtime": "memory_max_lag=5,origin_wait=1"}, "runtime", RuntimeOptions(memory_max_lag=5, origin_wait=1)),
+        (
+            {"runtime": {"policy": {"price": {"ttl": 60}}, "rate_limits": "off", "audit_rate": None}},
+            "runtime",
+            RuntimeOptions(policy={"price": {"ttl": 60}}, rate_limits="off"),
+        ),
+        (
+            {"runtime": '{"rate_limits": {"live": 500}, "memory_max_bytes": "0"}'},
+            "runtime",
+            RuntimeOptions(rate_limits={"live": 500}, memory_max_bytes=0),
+        ),
+        ({"thresholds": "hit_ratio_percent=55.5"}, "thresholds", Thresholds(hit_ratio_percent=55.5)),
+        ({"thresholds": {"dead_letters": 2}}, "thresholds", Thresholds(dead_letters=2)),
         ({"nat": "instance", "nat_image": "ami-01234567", "region": "eu-west-1"}, "nat_image", "ami-01234567"),
     ],
 )
@@ -209,6 +226,25 @@ def test_values_that_contradict_each_other_are_refused(values: dict[str, Any], t
 def test_context_without_effect_is_refused_and_never_ignored(context: dict[str, object], told: str) -> None:
     with pytest.raises(StageError, match=told):
         config_from_context(context)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"runtime": "memory_max_lag=61"}, r"^runtime\.memory_max_lag=61.*: give 0 to 60 seconds"),
+        ({"runtime": "memory_max_lag=soon"}, r"^runtime\.memory_max_lag='soon': give a number"),
+        ({"runtime": "lag=5"}, r"^lag is no part of runtime: "),
+        ({"runtime": "policy=price"}, r"^runtime\.policy='price': give a mapping, in JSON"),
+        ({"runtime": '{"policy": '}, r"^runtime is no JSON \(.*\): mend it, or give name=value"),
+        ({"runtime": {"rate_limits": "on"}}, r"^runtime\.rate_limits='on': give a mapping"),
+        ({"runtime": 5}, r"^runtime=5: give policy=\.\.\.,"),
+        ({"thresholds": "hit_ratio_percent=101"}, r"^thresholds\.hit_ratio_percent=101.*: give 0 to 100"),
+        ({"thresholds": "dead_letters=1.5"}, r"^thresholds\.dead_letters='1\.5': give a whole number"),
+    ],
+)
+def test_options_of_the_runtime_and_limits_of_alarms_name_their_field(given: dict[str, object], told: str) -> None:
+    with pytest.raises(StageError, match=told):
+        stage_config("prod", **given)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,24 @@ def test_the_command_of_the_documents_makes_them(tmp_path: Path) -> None:
         assert len([name for name in names if name.startswith("stripe-cache-dev-github-")]) == 2
 
 
+def test_a_bootstrap_of_the_stages_own_is_the_only_one_it_may_deploy_by(tmp_path: Path) -> None:
+    template = roles(tmp_path, stage="prod", repository="octo-org/stripe-cache", qualifier="stripeprod")
+    (assumed,) = [
+        statement["Resource"]
+        for policy in resources(template, "AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Action"] == "sts:AssumeRole"
+    ]
+    assert len(assumed) == 3
+    assert all("role/cdk-stripeprod-" in json.dumps(role) for role in assumed)
+
+
+@pytest.mark.parametrize("qualifier", ["Prod", "*", "stripe-cache", "a" * 11])
+def test_a_qualifier_that_cdk_would_not_take_is_refused(qualifier: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="pass -c qualifier="):
+        roles(tmp_path, stage="dev", repository="octo-org/stripe-cache", qualifier=qualifier)
+
+
 def test_an_account_that_knows_github_already_keeps_its_provider(tmp_path: Path) -> None:
     known = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
     template = roles(tmp_path, stage="dev", repository="octo-org/stripe-cache", provider=known)

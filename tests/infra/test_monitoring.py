@@ -6,7 +6,15 @@ import re
 
 import aws_cdk as cdk
 import pytest
-from dashboards import alarm_of, alarms_by_function, arithmetic, metrics_emitted, metrics_read, of_alarms, shown
+from dashboards import (
+    alarm_of,
+    alarms_by_function,
+    arithmetic,
+    metrics_emitted,
+    metrics_read,
+    of_alarms,
+    shown,
+)
 from synthesis import COMBINATIONS, make_app, render, resources, template_of, text_of
 
 from stripe_cache_cdk import (
@@ -15,7 +23,6 @@ from stripe_cache_cdk import (
     EntitlementsEndpoint,
     EventBridgeSource,
     Events,
-    InfrastructureError,
     Monitoring,
     PeriodicInvocation,
     Reconciler,
@@ -26,7 +33,6 @@ from stripe_cache_cdk import (
     Topology,
 )
 from stripe_cache_cdk.constructs.monitoring import metrics
-from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
 
 EVERYWHERE = pytest.mark.parametrize(("stage", "topology"), COMBINATIONS)
 
@@ -129,8 +135,15 @@ def test_every_threshold_reaches_an_alarm() -> None:
     for kind in RedisKind:
         stack = cdk.Stack(make_app(), "Test")
         network = CacheNetwork(stack, "Network")
+        # Large enough that the limit for its processors is not divided: that has a test of its own.
         cache = StripeCache(
-            stack, "Cache", topology=Topology.VPC_VALKEY, network=network, redis_kind=kind, monitoring=False
+            stack,
+            "Cache",
+            topology=Topology.VPC_VALKEY,
+            network=network,
+            redis_kind=kind,
+            node_type="cache.r7g.xlarge",
+            monitoring=False,
         )
         Reconciler(stack, "Reconciler", cache=cache)
         EntitlementsEndpoint(stack, "Sample", cache=cache)
@@ -238,39 +251,18 @@ def test_the_storage_alarm_follows_the_cap() -> None:
     assert storage == 0.8 * 10 * 1024**3
 
 
-def test_nodes_are_watched_one_by_one(stack: cdk.Stack) -> None:
-    cache = StripeCache(
-        stack,
-        "Cache",
-        topology=Topology.VPC_VALKEY,
-        network=CacheNetwork(stack, "Network"),
-        redis_kind=RedisKind.NODES,
-        replicas=1,
-        events=Events.NONE,
-    )
-    assert cache.redis
-    template = render(stack)
-    for name, metric in (
-        ("RedisMemory", "DatabaseMemoryUsagePercentage"),
-        ("RedisCpu", "EngineCPUUtilization"),
-        ("RedisReplication", "ReplicationLag"),
-    ):
-        alarm = text_of(alarm_of(template, name))
-        assert metric in alarm
-        assert f"{cache.redis.cache_name}-0001-001" in alarm
-        assert f"{cache.redis.cache_name}-0001-002" in alarm
-    assert alarm_of(template, "RedisReplication")["Threshold"] == 1
+@pytest.mark.parametrize(("retain", "policy"), [(True, "Retain"), (False, "Delete")])
+def test_the_key_of_the_alarms_is_kept_like_the_rest(stack: cdk.Stack, policy: str, *, retain: bool) -> None:
+    StripeCache(stack, "Cache", events=Events.NONE, retain=retain)
+    (key,) = resources(render(stack), "AWS::KMS::Key").values()
+    assert key["DeletionPolicy"] == policy
 
 
 @pytest.mark.parametrize(("field", "value"), [("hit_ratio_percent", 101), ("minimum_reads", 0), ("dead_letters", -1)])
-def test_a_threshold_out_of_bounds_names_its_field(field: str, value: int) -> None:
-    with pytest.raises(InfrastructureError, match=rf"Thresholds\.{field}="):
-        dataclasses.replace(Thresholds(), **{field: value})
-
-
-def test_a_metric_is_not_drawn_under_dimensions_that_nobody_emits() -> None:
-    with pytest.raises(KeyError, match=r"OriginCall is not emitted by \['tier'\]"):
-        CacheMetrics(stage="dev").count(metrics.ORIGIN_CALL, tier="redis")
+def test_a_threshold_out_of_bounds_names_its_field_and_the_construct(stack: cdk.Stack, field: str, value: int) -> None:
+    cache = StripeCache(stack, "Cache", monitoring=False)
+    with pytest.raises(ConstructError, match=rf"^Test/Watch: thresholds\.{field}={value}: give "):
+        Monitoring(stack, "Watch", cache=cache, thresholds=Thresholds(**{field: value}))
 
 
 def test_what_is_read_and_what_is_emitted_are_told_in_the_same_words() -> None:

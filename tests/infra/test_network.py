@@ -10,7 +10,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from synthesis import make_app, render, resources, text_of
 
-from stripe_cache_cdk import CacheNetwork, ConstructError, Nat, stage_config
+from stripe_cache_cdk import CacheNetwork, ConstructError, Nat, RedisTier, stage_config
 from stripe_cache_cdk.stacks.stage import build_stage
 
 
@@ -71,6 +71,8 @@ def test_interface_endpoints_and_flow_logs_are_optional(stack: cdk.Stack) -> Non
         ({"nat_gateways": 3}, "nat_gateways=3: give 0 to 2"),
         ({"nat": "bogus"}, "nat='bogus' is unknown: choose one of gateway, instance, none"),
         ({"interface_endpoints": ["Secrets Manager"]}, "services such as secretsmanager"),
+        ({"interface_endpoints": ["sqs", "s3"]}, "interface_endpoints='s3': its gateway endpoint .*: leave it out"),
+        ({"interface_endpoints": ["sqs", "kms", "sqs"]}, "interface_endpoints='sqs' is named twice: name it once"),
         ({"nat_image": ec2.MachineImage.latest_amazon_linux2023()}, "starts no instance: pass nat=Nat.INSTANCE"),
     ],
 )
@@ -120,89 +122,20 @@ def test_flow_logs_can_be_encrypted_and_kept(stack: cdk.Stack) -> None:
     assert any("logs." in text_of(one["Principal"]) and "Condition" in one for one in statements)
 
 
-def theirs(
-    stack: cdk.Stack, azs: tuple[str, ...] = ("a", "b"), cidr: str | None = None, **subnets: list[str]
-) -> ec2.IVpc:
-    return ec2.Vpc.from_vpc_attributes(
-        stack, "Theirs", vpc_id="vpc-00000001", vpc_cidr_block=cidr, availability_zones=list(azs), **subnets
-    )
-
-
-def test_an_existing_vpc_is_used_as_it_is(stack: cdk.Stack) -> None:
-    vpc = ec2.Vpc.from_vpc_attributes(
-        stack,
-        "Theirs",
-        vpc_id="vpc-1",
-        availability_zones=["a", "b"],
-        private_subnet_ids=["subnet-1", "subnet-2"],
-        private_subnet_route_table_ids=["rtb-1", "rtb-2"],
-    )
-    network = CacheNetwork(stack, "Network", vpc=vpc)
-    assert [subnet.subnet_id for subnet in network.function_subnets] == ["subnet-1", "subnet-2"]
-    assert not [child for child in network.node.find_all() if isinstance(child, ec2.CfnSubnet | ec2.CfnVPCEndpoint)]
-
-
-def test_an_existing_vpc_without_a_way_out_is_refused(stack: cdk.Stack) -> None:
-    vpc = ec2.Vpc.from_vpc_attributes(
-        stack,
-        "Theirs",
-        vpc_id="vpc-1",
-        availability_zones=["a"],
-        isolated_subnet_ids=["subnet-1"],
-        isolated_subnet_route_table_ids=["rtb-1"],
-    )
-    with pytest.raises(ConstructError, match=r"no private subnet with a way out.*use topology public-valkey"):
-        CacheNetwork(stack, "Network", vpc=vpc)
-
-
-def test_gateway_endpoints_are_added_to_an_existing_vpc_when_asked_for(stack: cdk.Stack) -> None:
-    tables = ["rtb-00000001", "rtb-00000002"]
-    subnets = ["subnet-00000001", "subnet-00000002"]
-    vpc = theirs(stack, private_subnet_ids=subnets, private_subnet_route_table_ids=tables, cidr="10.0.0.0/16")
-    CacheNetwork(stack, "Network", vpc=vpc, gateway_endpoints=True, interface_endpoints=["sqs"])
-    endpoints = resources(render(stack), "AWS::EC2::VPCEndpoint")
-    assert [found["Properties"].get("RouteTableIds") for found in endpoints.values()] == [tables, tables, None]
-    assert all(found["Properties"]["VpcId"] == "vpc-00000001" for found in endpoints.values())
-    assert all(name.startswith("Network") for name in endpoints)
-
-
-@pytest.mark.parametrize(
-    ("props", "remedy"),
-    [
-        ({"gateway_endpoints": True}, "import it with private_subnet_route_table_ids, or leave gateway_endpoints out"),
-        ({"interface_endpoints": ["sqs"]}, "import it with vpc_cidr_block, or leave interface_endpoints out"),
-    ],
-)
-def test_an_existing_vpc_that_says_too_little_for_endpoints_is_refused(
-    stack: cdk.Stack, props: dict[str, Any], remedy: str
-) -> None:
-    vpc = theirs(stack, private_subnet_ids=["s-1", "s-2"])
-    with pytest.raises(ConstructError, match=rf"^Test/Network: the VPC cannot take the endpoints .*: {remedy}$"):
-        CacheNetwork(stack, "Network", vpc=vpc, **props)
-
-
 def test_a_new_vpc_can_do_without_gateway_endpoints(stack: cdk.Stack) -> None:
     CacheNetwork(stack, "Network", gateway_endpoints=False)
     assert not resources(render(stack), "AWS::EC2::VPCEndpoint")
 
 
-def test_what_would_change_an_existing_vpc_is_refused(stack: cdk.Stack) -> None:
-    vpc = theirs(stack, private_subnet_ids=["s-1", "s-2"])
-    with pytest.raises(ConstructError, match=r"^Test/Network: cidr, azs with vpc: .*: pass one or the other"):
-        CacheNetwork(stack, "Network", vpc=vpc, cidr="10.0.0.0/16", azs=3)
-
-
-@pytest.mark.parametrize(
-    ("azs", "subnets"),
-    [
-        (("a",), {"private_subnet_ids": ["s-1"]}),
-        (("a",), {"private_subnet_ids": ["s-1", "s-2"]}),
-        (("a", "a"), {"private_subnet_ids": ["s-1", "s-2"]}),
-    ],
-)
-def test_an_existing_vpc_in_one_zone_is_refused(
-    stack: cdk.Stack, azs: tuple[str, ...], subnets: dict[str, list[str]]
-) -> None:
-    vpc = theirs(stack, azs, **subnets)
-    with pytest.raises(ConstructError, match=r"^Test/Network: .* lie in one availability zone.*: pass a VPC with"):
-        CacheNetwork(stack, "Network", vpc=vpc)
+def test_two_caches_share_a_network(stack: cdk.Stack) -> None:
+    """Each with security groups of its own: who may reach the one may not reach the other."""
+    network = CacheNetwork(stack, "Network")
+    tiers = [RedisTier(stack, name, network=network) for name in ("One", "Two")]
+    assert tiers[0].client_group is not tiers[1].client_group
+    template = render(stack)
+    assert len(resources(template, "AWS::EC2::SecurityGroup")) == 4
+    groups = [
+        text_of(cache["Properties"]["SecurityGroupIds"])
+        for cache in resources(template, "AWS::ElastiCache::ServerlessCache").values()
+    ]
+    assert len(set(groups)) == 2

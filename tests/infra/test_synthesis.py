@@ -9,10 +9,12 @@ from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
+from dashboards import alarm_of
 from synthesis import CONTEXT, ROOT, make_app, resources
 
 from benchmarks.synthesis import measure
 from stripe_cache_cdk.config import Topology, stage_config
+from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.interpreters import find_uv
 from stripe_cache_cdk.stacks.stage import build_stage
 
@@ -73,6 +75,23 @@ def test_an_events_bus_is_wired_and_watched_when_it_is_named() -> None:
     sources = [rule["Properties"].get("EventBusName") for rule in resources(store, "AWS::Events::Rule").values()]
     assert sources.count("aws.partner/stripe.com/ed_1") == 1
     assert [name for name in resources(watched, "AWS::CloudWatch::Alarm") if "EventsDeadLetters" in name]
+
+
+def test_an_operator_turns_the_runtime_and_the_alarms_without_writing_code() -> None:
+    app = make_app()
+    config = stage_config("dev", runtime="memory_max_lag=5,origin_wait=0", thresholds="hit_ratio_percent=42")
+    stacks = build_stage(app, config)
+    assembly = app.synth()
+    service = assembly.get_stack_by_name(stacks.service.stack_name).template
+    attached = [
+        found["Properties"]["Environment"]["Variables"]
+        for found in resources(service, "AWS::Lambda::Function").values()
+        if env.TABLE in found["Properties"]["Environment"]["Variables"]
+    ]
+    assert len(attached) >= 4
+    assert {(told[env.MEMORY_MAX_LAG], told[env.ORIGIN_WAIT]) for told in attached} == {("5.0", "0.0")}
+    watched = assembly.get_stack_by_name(stacks.monitoring.stack_name).template
+    assert alarm_of(watched, "HitRatio")["Threshold"] == 42
 
 
 def test_nothing_in_cdk_json_differs_from_what_the_tests_run_under() -> None:

@@ -22,7 +22,7 @@ from stripe_cache_cdk import (
 )
 from stripe_cache_cdk.constructs import environment as env
 from stripe_cache_cdk.constructs.redis_access import READ_ONLY, READ_WRITE
-from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
+from stripe_cache_cdk.runtime_options import RuntimeOptions
 
 if TYPE_CHECKING:
     from local.valkey import Valkey
@@ -145,7 +145,11 @@ def test_usage_caps_reach_the_template(stack: cdk.Stack) -> None:
     ("props", "told"),
     [
         ({"shards": 2, "replicas": 0}, "replicas=0 with shards=2: a cluster fails over: give replicas of 1 to 5"),
-        ({"shards": 0}, "shards=0: give 1 to 500 shards"),
+        ({"shards": 0}, "shards=0: give 1 to 45 shards"),
+        ({"shards": 46}, "shards=46: give 1 to 45 shards"),
+        ({"shards": 31, "replicas": 2}, "shards=31 with replicas=2 makes 93 nodes, and a cluster has 90.*: give fewer"),
+        ({"node_type": "cache.t4g.large"}, "node_type='cache.t4g.large': give a type such as"),
+        ({"node_type": "cache.r7g.medium"}, "node_type='cache.r7g.medium': give a type such as"),
         ({"replicas": 6}, "replicas=6: give 0 to 5 replicas"),
         ({"replicas": "1"}, "replicas='1': give"),
         ({"node_type": "r7g.large"}, "node_type='r7g.large': give a type such as"),
@@ -155,6 +159,7 @@ def test_usage_caps_reach_the_template(stack: cdk.Stack) -> None:
         ({"node_type": "cache.r6gd.xlarge"}, "node_type='cache.r6gd.xlarge' tiers data to disk: give"),
         ({"kind": "memcached"}, "kind='memcached' is unknown: choose one of serverless, nodes"),
         ({"usage_caps": UsageCaps()}, "usage_caps: nodes have none: size them by node_type"),
+        ({"usage_caps": UsageCaps(storage_gb=0), "kind": "serverless"}, r"usage_caps\.storage_gb=0: give 1 to 5000 GB"),
         ({"usage_caps": 5}, r"usage_caps=5: give UsageCaps\("),
     ],
 )
@@ -202,7 +207,7 @@ def test_what_replaces_a_cache_renames_it() -> None:
         ({"policy": {"price": {"note": "x" * 3_000}}}, "policy takes .* bytes and the environment has room for 2048"),
         ({"policy": {"price": object()}}, "policy is no JSON .*: give a mapping"),
         ({"memory_max_bytes": 1.5}, "memory_max_bytes=1.5: give"),
-        ({"shared_scope": 7}, "shared_scope=7: give text"),
+        ({"shared_scope": 7}, "shared_scope=7 is a int: give text"),
     ],
 )
 def test_settings_that_cannot_be_told_are_refused(options: dict[str, Any], told: str) -> None:

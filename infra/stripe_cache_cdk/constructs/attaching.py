@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stripe_cache_cdk.constructs.network import CacheNetwork
     from stripe_cache_cdk.constructs.redis_tier import RedisTier
     from stripe_cache_cdk.constructs.refresh_queue import RefreshQueue
-    from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
+    from stripe_cache_cdk.runtime_options import RuntimeOptions
 
 OLDEST_PYTHON = 11
 ATTACHED = "stripe-cache:attached"  # The type of the note on a function that says to which cache.

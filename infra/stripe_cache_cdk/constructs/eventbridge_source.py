@@ -9,6 +9,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
+from stripe_cache_cdk.choices import NO_PARTNER, OTHER_PARTITIONS
 from stripe_cache_cdk.constructs.dead_letters import dead_letter_queue
 from stripe_cache_cdk.constructs.key_access import encrypt_queue, let_events_use
 from stripe_cache_cdk.constructs.props import checked
@@ -39,6 +40,9 @@ class EventBridgeSource(Construct):
         super().__init__(scope, construct_id)
         if not cdk.Token.is_unresolved(bus_name) and not bus_name.startswith(f"{PARTNER}/"):
             raise ConstructError(self, f"bus_name={bus_name!r} is not Stripe's", f"pass {PARTNER}/ed_...")
+        region = cdk.Stack.of(self).region
+        if region.startswith(OTHER_PARTITIONS):
+            raise ConstructError(self, f"region {region} {NO_PARTNER}", "let events arrive by a WebhookEndpoint")
         check_one_stack(self, "; the consumer may be anywhere", queue=queue)
         self.bus_name = bus_name
         self.dead_letters = dead_letter_queue(self, "DeadLetters")

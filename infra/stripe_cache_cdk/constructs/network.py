@@ -11,12 +11,12 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from stripe_cache_cdk.checks import check_cidr, check_enum, check_range
-from stripe_cache_cdk.choices import check_service
+from stripe_cache_cdk.choices import check_services
 from stripe_cache_cdk.config import Nat, Topology
 from stripe_cache_cdk.constructs.key_access import let_logs_use
 from stripe_cache_cdk.constructs.nag import acknowledge
-from stripe_cache_cdk.constructs.placement import zones_of
 from stripe_cache_cdk.constructs.props import checked
+from stripe_cache_cdk.constructs.subnets import FEWEST_ZONES, MOST_ZONES, for_cache, for_functions
 from stripe_cache_cdk.errors import ConstructError, naming
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
 
 DEFAULT_CIDR = "10.20.0.0/20"
-FEWEST_ZONES = 2
 # Most accounts see two zones there; asking the account would make synthesis depend on it.
 REGIONS_OF_TWO_ZONES = ("us-west-1",)
 PUBLIC_PREFIX = 28  # NAT gateways only.
@@ -33,14 +32,15 @@ ISOLATED_PREFIX = 27  # The cache's endpoints only.
 
 
 class CacheNetwork(Construct):
-    """A VPC of 2 or 3 availability zones, or the parts of one you have.
+    """A VPC of 2 or 3 availability zones, or the parts of one you have; any number of caches may share one.
 
     `cidr` is the VPC's range (default 10.20.0.0/20), private and /16 to /22; `azs` the number of zones (default 2).
     `nat` says how private subnets reach the internet: gateways (default; `nat_gateways` of them, 0 for one per zone),
     t4g.nano instances, or not at all. Instances start from `nat_image`; the default is Amazon's newest at the time of
     each deployment, which replaces them when there is a newer one.
 
-    `vpc` takes an existing VPC instead of all that; nothing is added to it unless asked for. `gateway_endpoints` to
+    `vpc` takes an existing VPC instead of all that; nothing is added to it unless asked for. The cache is put into its
+    isolated subnets, or private ones without: one for each of two or three zones. `gateway_endpoints` to
     DynamoDB and S3, which are free, are therefore made in a new VPC only: a second one on the same route tables fails
     to deploy. Pass True for an existing VPC that has none, or its functions pay for NAT on every call of the table.
     `interface_endpoints` are services such as `secretsmanager`, each about 7.30 USD a month and zone. `flow_logs`
@@ -69,13 +69,15 @@ class CacheNetwork(Construct):
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
     ) -> None:
         super().__init__(scope, construct_id)
+        with naming(self):
+            check_services(interface_endpoints)
         of_new = {"cidr": cidr, "azs": azs, "nat": nat, "nat_gateways": nat_gateways, "nat_image": nat_image}
         if vpc is None:
             with naming(self):
                 way_out = check_enum("nat", nat or Nat.GATEWAY, Nat)
                 check_cidr(DEFAULT_CIDR if cidr is None else cidr)
                 zones = FEWEST_ZONES if azs is None else azs
-                check_range("azs", zones, FEWEST_ZONES, 3, "availability zones")
+                check_range("azs", zones, FEWEST_ZONES, MOST_ZONES, "availability zones")
                 check_range("nat_gateways", nat_gateways or 0, 0, zones, "(0 means one per availability zone)")
             self.can_reach_stripe = way_out is not Nat.NONE
             self.vpc: ec2.IVpc = self._make_vpc(
@@ -92,19 +94,20 @@ class CacheNetwork(Construct):
                     self, f"{', '.join(given)} with vpc: that VPC is as it is", "pass one or the other"
                 )
             self.vpc, self.can_reach_stripe = vpc, True
-            self.function_subnets = self._private_subnets()
-            self.cache_subnets = vpc.isolated_subnets or self.function_subnets
-            self._check_zones()
+            self.function_subnets = for_functions(self, vpc)
+            self.cache_subnets = for_cache(self, vpc)
         if gateway_endpoints or (gateway_endpoints is None and vpc is None):
             self._add_gateway_endpoints()
         for service in interface_endpoints:
             self._add_interface_endpoint(service)
 
     @checked
-    def security_group(self, construct_id: str, *, description: str, open_outbound: bool) -> ec2.SecurityGroup:
-        """Make a group in this VPC that admits nothing; `open_outbound` lets its members call out."""
+    def security_group(
+        self, scope: Construct, construct_id: str, *, description: str, open_outbound: bool
+    ) -> ec2.SecurityGroup:
+        """Make a group of the scope's in this VPC that admits nothing; `open_outbound` lets its members call out."""
         return ec2.SecurityGroup(
-            self, construct_id, vpc=self.vpc, description=description, allow_all_outbound=open_outbound
+            scope, construct_id, vpc=self.vpc, description=description, allow_all_outbound=open_outbound
         )
 
     def _make_vpc(
@@ -146,6 +149,8 @@ class CacheNetwork(Construct):
             ip_addresses=ec2.IpAddresses.cidr(cidr),
             # Asking the stack for zones would make synthesis ask AWS: these are chosen at deployment.
             availability_zones=[cdk.Fn.select(zone, cdk.Fn.get_azs()) for zone in range(azs)],
+            # A third zone must not move the subnets of two: the new ones would overlap with the old, and be refused.
+            reserved_azs=MOST_ZONES - azs,
             subnet_configuration=subnets,
             nat_gateways=0 if nat is Nat.NONE else nat_gateways or azs,
             nat_gateway_provider=instances if nat is Nat.INSTANCE else None,
@@ -184,25 +189,6 @@ class CacheNetwork(Construct):
         # An existing VPC may be shared with other stacks: what is added to it belongs to this construct.
         return self.vpc if isinstance(self.vpc, ec2.Vpc) and self.vpc.node.scope is self else self
 
-    def _check_zones(self) -> None:
-        for purpose, subnets in (("functions", self.function_subnets), ("the cache", self.cache_subnets)):
-            zones = zones_of(subnets)
-            if len(subnets) < FEWEST_ZONES or (zones is not None and len(zones) < FEWEST_ZONES):
-                raise ConstructError(
-                    self,
-                    f"the VPC's subnets for {purpose} lie in one availability zone, and a cache spans two",
-                    "pass a VPC with private subnets in two zones, or use topology public-valkey or dynamodb-only",
-                )
-
-    def _private_subnets(self) -> list[ec2.ISubnet]:
-        if self.vpc.private_subnets:
-            return self.vpc.private_subnets
-        raise ConstructError(
-            self,
-            "the VPC has no private subnet with a way out, and Stripe is reached over the internet",
-            "pass a VPC whose private subnets route to a NAT, or use topology public-valkey or dynamodb-only",
-        )
-
     def _add_gateway_endpoints(self) -> None:
         free = ec2.GatewayVpcEndpointAwsService
         for name, service in (("DynamoDb", free.DYNAMODB), ("S3", free.S3)):
@@ -210,8 +196,6 @@ class CacheNetwork(Construct):
                 ec2.GatewayVpcEndpoint(self._scope_of_endpoints(), f"{name}Endpoint", vpc=self.vpc, service=service)
 
     def _add_interface_endpoint(self, service: str) -> None:
-        with naming(self):
-            check_service(service)
         # Their private names resolve for the whole VPC, so only one of each can exist in it.
         with self._said_by_cdk("vpc_cidr_block", "interface_endpoints"):
             endpoint = ec2.InterfaceVpcEndpoint(

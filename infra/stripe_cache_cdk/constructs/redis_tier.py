@@ -11,7 +11,7 @@ from aws_cdk import aws_elasticache as elasticache
 from constructs import Construct
 
 from stripe_cache_cdk.checks import check_enum
-from stripe_cache_cdk.choices import check_nodes
+from stripe_cache_cdk.choices import OTHER_PARTITIONS, check_nodes
 from stripe_cache_cdk.config import RedisKind, UsageCaps
 from stripe_cache_cdk.constructs.nag import acknowledge, acknowledge_finding
 from stripe_cache_cdk.constructs.props import checked, said
@@ -30,8 +30,6 @@ READER_PORT = 6380  # The serverless endpoint's reader, on the same host.
 FAMILY = "8"  # Of the parameter groups that nodes use.
 NODE_VERSION = "8.1"
 SERVERLESS_VERSION = "9"  # The first with public endpoints.
-# Stripe's EventBridge partner and the public endpoints are documented for the commercial partition only.
-OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-isoe-", "eusc-")
 
 
 class RedisTier(Construct):
@@ -39,8 +37,9 @@ class RedisTier(Construct):
 
     With a `network` it lives in its isolated subnets; without one it has a public endpoint, which exists for serverless
     caches only. `usage_caps` bound a serverless cache (default: 1 GB, 5,000 ECPU/s), `node_type`, `shards` and
-    `replicas` per shard size one on nodes. `encryption_key` replaces ElastiCache's own. No snapshots: a cache can be
-    filled again.
+    `replicas` per shard size one on nodes, of which there are 90 at most. `encryption_key` replaces ElastiCache's own.
+    No snapshots, and it is never retained: a cache can be filled again. One that outlived its stack would hold on to
+    users, security group and subnets that the stack cannot delete then, and to a name that the next stack needs.
 
     Nodes with a replica are a cluster even with one shard. Without cluster mode, clients find the primary by name: when
     a replica takes over, connections to the old one stay open, and it answers reads from a copy that no invalidation
@@ -60,29 +59,33 @@ class RedisTier(Construct):
         shards: int = 1,
         replicas: int = 1,
         encryption_key: kms.IKey | None = None,
-        removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
     ) -> None:
         super().__init__(scope, construct_id)
         with naming(self):
             self.kind = check_enum("kind", kind, RedisKind)
             check_nodes(node_type, shards, replicas)
+            if usage_caps:
+                usage_caps.check()
         if usage_caps and self.kind is RedisKind.NODES:
             raise ConstructError(self, "usage_caps: nodes have none", "size them by node_type, shards and replicas")
         self.usage_caps = usage_caps or UsageCaps()
         self.network = network
         self._key = encryption_key
         self.access = RedisAccess(self, "Access")
+        self.node_type = node_type
         self.node_names: tuple[str, ...] = ()
         self._client_group: ec2.SecurityGroup | None = None
         self._cache_group = (
-            network.security_group("CacheGroup", description="The cache: admits its clients only", open_outbound=False)
+            network.security_group(
+                self, "CacheGroup", description="The cache: admits its clients only", open_outbound=False
+            )
             if network
             else None
         )
         if self.kind is RedisKind.SERVERLESS:
-            self._make_serverless(removal_policy)
+            self._make_serverless()
         else:
-            self._make_nodes(node_type, shards, replicas, removal_policy)
+            self._make_nodes(node_type, shards, replicas)
 
     @property
     def client_group(self) -> ec2.SecurityGroup:
@@ -91,7 +94,7 @@ class RedisTier(Construct):
             raise ConstructError(self, "a public endpoint has no security group", "grant_connect is all it takes")
         if self._client_group is None:
             self._client_group = self.network.security_group(
-                "ClientGroup", description="Functions that use the cache", open_outbound=True
+                self, "ClientGroup", description="Functions that use the cache", open_outbound=True
             )
             self.allow_from(self._client_group)
         return self._client_group
@@ -157,7 +160,7 @@ class RedisTier(Construct):
         scheme = "rediss+cluster" if self.is_cluster else "rediss"
         return f"{scheme}://{self.host}:{self.port}/?{urlencode(told)}"
 
-    def _make_serverless(self, removal_policy: cdk.RemovalPolicy) -> None:
+    def _make_serverless(self) -> None:
         region = cdk.Stack.of(self).region
         if self.network is None and region.startswith(OTHER_PARTITIONS):
             raise ConstructError(
@@ -185,7 +188,7 @@ class RedisTier(Construct):
             user_group_id=self.access.group.ref,
             kms_key_id=key,
         )
-        cache.apply_removal_policy(removal_policy)
+        cache.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
         if self.network is None:
             acknowledge_finding(
                 cache,
@@ -196,7 +199,7 @@ class RedisTier(Construct):
         self.arn = cache.attr_arn
         self.host, self.port = cache.attr_endpoint_address, cache.attr_endpoint_port
 
-    def _make_nodes(self, node_type: str, shards: int, replicas: int, removal_policy: cdk.RemovalPolicy) -> None:
+    def _make_nodes(self, node_type: str, shards: int, replicas: int) -> None:
         if self.network is None or self._cache_group is None:
             raise ConstructError(
                 self, "nodes have no public endpoint", "use RedisKind.SERVERLESS or topology vpc-valkey"
@@ -212,7 +215,8 @@ class RedisTier(Construct):
         )
         group = elasticache.CfnReplicationGroup(
             self,
-            "Cache",
+            # Not the id of a serverless cache: CloudFormation never changes a resource into one of another type.
+            "Nodes",
             replication_group_description="stripe-cache: answers of the Stripe API",
             replication_group_id=self.cache_name,
             engine="valkey",
@@ -234,7 +238,7 @@ class RedisTier(Construct):
             auto_minor_version_upgrade=True,
             snapshot_retention_limit=0,
         )
-        group.apply_removal_policy(removal_policy)
+        group.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
         acknowledge(
             group,
             AwsSolutions_AEC5="The default port is what the security group admits; another one hides nothing.",

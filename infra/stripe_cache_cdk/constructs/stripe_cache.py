@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_secretsmanager as secretsmanager
 
-    from stripe_cache_cdk.constructs.runtime_options import RuntimeOptions
+    from stripe_cache_cdk.runtime_options import RuntimeOptions
 
 
 class StripeCache(Construct):
@@ -62,7 +62,7 @@ class StripeCache(Construct):
     `encryption_key` encrypts at rest what is made here: tiers, secrets, queues; logs take the `log_key` of
     `function_options`. With `entry_key` the functions seal every entry under it before they store it, and need
     `cryptography` in their packages; `previous_entry_key` opens what was sealed before the key was changed. With
-    `retain` the table, the cache, the secrets and the queues outlive the stack, and the table refuses deletion;
+    `retain` the table, the secrets and the queues outlive the stack, and the table refuses deletion; Redis never does;
     `point_in_time_recovery` keeps what a purge removes for 35 days. `purge` makes the function that erases a customer
     (default: none). With `refresh` a stale entry is served at once, within the policy's stale window, while a function
     renews it; with `external` events that function, a RefreshConsumer, is left to the caller too. `refresh_hot` (which
@@ -121,7 +121,7 @@ class StripeCache(Construct):
         self.refreshes_hot = refresh_hot
         warn_of_shared_metrics(self, stage)
         self.stage = stage
-        self._removal = cdk.RemovalPolicy.RETAIN if retain else cdk.RemovalPolicy.DESTROY
+        self.removal_policy = cdk.RemovalPolicy.RETAIN if retain else cdk.RemovalPolicy.DESTROY
         self.encryption_key = encryption_key
         self._entry_keys = {
             name: key for name, key in (("entry_key", entry_key), ("previous_entry_key", previous_entry_key)) if key
@@ -134,7 +134,7 @@ class StripeCache(Construct):
             encryption_key=encryption_key,
             deletion_protection=retain,
             point_in_time_recovery=point_in_time_recovery,
-            removal_policy=self._removal,
+            removal_policy=self.removal_policy,
         )
         self.redis: RedisTier | None = None
         if self.topology is not Topology.DYNAMODB_ONLY:
@@ -148,15 +148,16 @@ class StripeCache(Construct):
                 shards=shards,
                 replicas=replicas,
                 encryption_key=encryption_key,
-                removal_policy=self._removal,
             )
-        secret = functools.partial(stripe_secret, self, encryption_key=encryption_key, removal_policy=self._removal)
+        secret = functools.partial(
+            stripe_secret, self, encryption_key=encryption_key, removal_policy=self.removal_policy
+        )
         self.api_key_secret = api_key_secret or secret("ApiKey", description="API key for reads, as in the Dashboard")
         self.webhook_secret = webhook_secret or secret(
             "WebhookSecret", description="Signing secret of the event destination"
         )
         self._queue = (
-            InvalidationQueue(self, "Invalidations", encryption_key=encryption_key, removal_policy=self._removal)
+            InvalidationQueue(self, "Invalidations", encryption_key=encryption_key, removal_policy=self.removal_policy)
             if self._events is not Events.NONE
             else None
         )

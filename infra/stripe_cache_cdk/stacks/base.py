@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_logs as logs
+from aws_cdk import region_info
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -41,12 +42,19 @@ class StageStack(cdk.Stack):
             description=f"{description} ({config.stage}, {config.topology})",
             env=cdk.Environment(account=config.account or None, region=config.region or None),
             termination_protection=config.termination_protection,
+            synthesizer=cdk.DefaultStackSynthesizer(qualifier=config.qualifier) if config.qualifier else None,
         )
         self._azs = config.azs
         self.log_retention = RETENTION[config.log_retention_days]
         """How long every log of this stack is kept."""
         cdk.Tags.of(self).add("application", "stripe-cache")
         cdk.Tags.of(self).add("stage", config.stage)
+        if config.region and config.region not in {known.name for known in region_info.RegionInfo.regions}:
+            # No error: regions come faster than versions of the library.
+            cdk.Annotations.of(self).add_warning_v2(
+                "stripe-cache:unknownRegion",
+                f"region={config.region!r} is none that this version of aws-cdk-lib knows: unless it is new, mend it",
+            )
 
     @property
     def availability_zones(self) -> list[str]:

@@ -24,6 +24,7 @@ class MonitoringStack(StageStack):
             self,
             "Monitoring",
             cache=store.cache,
+            thresholds=config.thresholds,
             object_types=config.object_types,
             alarm_email=config.alarm_email,
         )

@@ -40,6 +40,7 @@ class StoreStack(StageStack):
             namespace=config.namespace or "main",
             livemode=config.livemode,
             stage=config.stage,
+            settings=config.runtime,
             events=Events.EXTERNAL,
             network=self._network(config, key, removal) if config.topology is Topology.VPC_VALKEY else None,
             redis_kind=config.redis_kind,

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from stripe_cache_cdk.constructs.monitoring.alarm_maker import AlarmMaker
     from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
-    from stripe_cache_cdk.constructs.monitoring.thresholds import Thresholds
     from stripe_cache_cdk.constructs.redis_tier import RedisTier
+    from stripe_cache_cdk.thresholds import Thresholds
 
 BYTES_PER_GB = 1024**3
 MISSED_SWEEPS = 3
@@ -115,7 +115,7 @@ class CacheAlarms:
         at, ring = self._at, self._ring
         if tier.kind is RedisKind.SERVERLESS:
             full = tier.usage_caps.storage_gb * BYTES_PER_GB * at.redis_storage_percent / 100
-            stored = aws.redis_highest(tier, "BytesUsedForCache")
+            (stored,) = aws.redis_highest(tier, "BytesUsedForCache")
             ring.lasting(scope, "RedisStorage", stored, "Near its cap: it evicts soon", above=full)
             latency = aws.redis_read_latency(tier, minimum_calls=at.minimum_calls)
             ring.lasting(
@@ -124,9 +124,10 @@ class CacheAlarms:
             throttled = aws.redis_metric(tier, "ThrottledCmds", cloudwatch.Stats.SUM)
             ring.lasting(scope, "RedisThrottled", throttled, "At its ECPU cap: raise usage_caps", above=0)
             return
+        cpu, cores = aws.redis_cpu(tier)
         for name, metric, meaning, limit in (
             ("RedisMemory", "DatabaseMemoryUsagePercentage", "A node is nearly full", at.redis_storage_percent),
-            ("RedisCpu", "EngineCPUUtilization", "A node is busy", at.redis_cpu_percent),
+            ("RedisCpu", cpu, "A node is busy", at.redis_cpu_percent / cores),
             ("RedisEvictions", "Evictions", "Entries are pushed out", at.redis_evictions),
             ("RedisConnections", "NewConnections", "Functions reconnect all the time", at.redis_new_connections),
             (
@@ -136,7 +137,8 @@ class CacheAlarms:
                 at.redis_replication_lag_seconds,
             ),
         ):
-            ring.lasting(scope, name, aws.redis_highest(tier, metric), meaning, above=limit)
+            for number, highest in enumerate(aws.redis_highest(tier, metric), start=1):
+                ring.lasting(scope, name if number == 1 else f"{name}{number}", highest, meaning, above=limit)
 
     def table(self, scope: Construct, table: dynamodb.ITable) -> None:
         """Ring when DynamoDB refuses reads or writes."""

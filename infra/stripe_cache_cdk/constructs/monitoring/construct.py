@@ -18,7 +18,6 @@ from stripe_cache_cdk.constructs.monitoring import widgets
 from stripe_cache_cdk.constructs.monitoring.alarm_maker import AlarmMaker
 from stripe_cache_cdk.constructs.monitoring.alarms import CacheAlarms
 from stripe_cache_cdk.constructs.monitoring.metrics import CacheMetrics
-from stripe_cache_cdk.constructs.monitoring.thresholds import Thresholds
 from stripe_cache_cdk.constructs.monitoring.topic import alarm_topic
 from stripe_cache_cdk.constructs.props import checked
 from stripe_cache_cdk.constructs.reconciler import Reconciler
@@ -26,6 +25,7 @@ from stripe_cache_cdk.constructs.same_place import check_place
 from stripe_cache_cdk.constructs.schedule import PeriodicInvocation
 from stripe_cache_cdk.constructs.webhook_endpoint import WebhookEndpoint
 from stripe_cache_cdk.errors import ConstructError, naming
+from stripe_cache_cdk.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,8 +46,9 @@ class Monitoring(Construct):
     EventBridgeSource, a PeriodicInvocation, another function. `functions` and `dead_letters` do so under names.
 
     `object_types` get a line each in the hit ratio, and cost three custom metrics each, about 0.90 USD a month.
-    `alarm_email` subscribes an address, which must confirm. An alarm costs 0.10 USD a month, a dashboard 3 USD after
-    the third of an account, the topic's key 1 USD.
+    `alarm_email` subscribes an address, which must confirm. An alarm costs 0.10 USD a month, for each metric that it
+    looks at: five of each node of a cache on nodes. A dashboard costs 3 USD after the third of an account, the topic's
+    key 1 USD; it is kept where the cache keeps its table.
     """
 
     @checked
@@ -64,7 +65,9 @@ class Monitoring(Construct):
         alarm_email: str = "",
     ) -> None:
         super().__init__(scope, construct_id)
+        limits = thresholds or Thresholds()
         with naming(self):
+            limits.check()
             for object_type in object_types:
                 check_object_type(object_type)
             if not cdk.Token.is_unresolved(alarm_email):
@@ -74,9 +77,9 @@ class Monitoring(Construct):
         self._metrics = CacheMetrics(stage=cache.stage)
         self._watched: set[str] = set()
         self._named: set[tuple[bool, str]] = set()
-        self.topic = alarm_topic(self, alarm_email)
+        self.topic = alarm_topic(self, alarm_email, cache.removal_policy)
         self._maker = AlarmMaker(self.topic)
-        self._alarms = CacheAlarms(self._maker, thresholds or Thresholds())
+        self._alarms = CacheAlarms(self._maker, limits)
         tiers = [tier for tier in names.TIERS if tier != "redis" or cache.redis]
         self._alarms.cache(self, self._metrics, [tier for tier in tiers if tier != "memory"], events=cache.has_events)
         self._alarms.table(self, cache.dynamo.table)

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
+from stripe_cache_cdk.choices import cores_of
 from stripe_cache_cdk.config import RedisKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aws_cdk import aws_apigatewayv2 as apigateway
     from aws_cdk import aws_dynamodb as dynamodb
     from aws_cdk import aws_events as events
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 MINUTE = cdk.Duration.minutes(1)
 FIVE_MINUTES = cdk.Duration.minutes(5)
+METRICS_PER_ALARM = 10  # What CloudWatch takes in an expression that an alarm looks at.
 
 
 def redis_metric(tier: RedisTier, name: str, statistic: str, *, label: str = "", node: str = "") -> cloudwatch.Metric:
@@ -34,19 +38,41 @@ def redis_metric(tier: RedisTier, name: str, statistic: str, *, label: str = "",
     )
 
 
-def redis_highest(tier: RedisTier, name: str, *, label: str = "") -> cloudwatch.IMetric:
-    """Return the maximum of a metric: over the cache, or over all nodes."""
+def redis_highest(tier: RedisTier, name: str) -> list[cloudwatch.IMetric]:
+    """Return the maximum of a metric: over the cache, or one over each ten nodes, in the order of their names."""
     if tier.kind is RedisKind.SERVERLESS:
-        return redis_metric(tier, name, cloudwatch.Stats.MAXIMUM, label=label)
+        return [redis_metric(tier, name, cloudwatch.Stats.MAXIMUM)]
+    numbered = list(enumerate(tier.node_names))
+    groups = [numbered[first : first + METRICS_PER_ALARM] for first in range(0, len(numbered), METRICS_PER_ALARM)]
+    return [_highest_of(tier, name, group, whole=len(groups) == 1) for group in groups]
+
+
+def _highest_of(
+    tier: RedisTier, name: str, numbered: Sequence[tuple[int, str]], *, whole: bool
+) -> cloudwatch.MathExpression:
     nodes = {
         f"{name[0].lower()}{name[1:]}{number}": redis_metric(tier, name, cloudwatch.Stats.MAXIMUM, node=node)
-        for number, node in enumerate(tier.node_names)
+        for number, node in numbered
     }
     # A node that says nothing, as a primary does of replication, must not silence the others.
     filled = ",".join(f"FILL({node},0)" for node in nodes)
+    first, last = (node.removeprefix(f"{tier.cache_name}-") for node in (numbered[0][1], numbered[-1][1]))
     return cloudwatch.MathExpression(
-        expression=f"MAX([{filled}])", using_metrics=dict(nodes), label=label or name, period=MINUTE
+        expression=f"MAX([{filled}])",
+        using_metrics=dict(nodes),
+        label=name if whole else f"{name} {first} to {last}",
+        period=MINUTE,
     )
+
+
+def redis_cpu(tier: RedisTier) -> tuple[str, int]:
+    """Return which metric tells that a node is busy, and through how many its limit is to be divided.
+
+    On one or two processors, the system's own work takes a share that EngineCPUUtilization does not count; the engine,
+    which fills one of them, then shows as half of CPUUtilization. AWS says so for nodes of two processors or fewer.
+    """
+    cores = cores_of(tier.node_type)
+    return ("EngineCPUUtilization", 1) if cores is None else ("CPUUtilization", cores)
 
 
 def redis_read_latency(tier: RedisTier, *, minimum_calls: int) -> cloudwatch.MathExpression:

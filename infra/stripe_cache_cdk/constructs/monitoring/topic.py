@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
+
+from stripe_cache_cdk.constructs.key_access import new_key
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 CLOUDWATCH = "cloudwatch.amazonaws.com"
 
 
-def alarm_topic(scope: Construct, email: str) -> sns.Topic:
-    """Return the topic, with the address subscribed if there is one."""
+def alarm_topic(scope: Construct, email: str, removal_policy: cdk.RemovalPolicy) -> sns.Topic:
+    """Return the topic, with the address subscribed if there is one; the policy is what becomes of its key."""
     # CloudWatch acts for every account: without the condition, somebody else's alarm could publish here.
     ours = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
-    key = kms.Key(scope, "TopicKey", description="stripe-cache: alarms", enable_key_rotation=True)
+    key = new_key(scope, "TopicKey", description="stripe-cache: alarms", removal_policy=removal_policy)
     # Without this, CloudWatch cannot encrypt what it publishes, and alarms are lost without a word.
     key.add_to_resource_policy(
         iam.PolicyStatement(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from stripe_cache_cdk.config import RedisKind
@@ -41,15 +40,7 @@ def cache_rows(cache: CacheMetrics, object_types: Sequence[str], tiers: Sequence
                 height=6,
                 metrics=[cache.hit_ratio(label="Hit ratio %"), cache.calls_saved(), cache.count(names.ORIGIN_CALL)],
             ),
-            graph(
-                "Hit ratio by tier", [cache.hit_ratio(tier=tier, label=tier) for tier in tiers], axis=PERCENT, width=9
-            ),
-            graph(
-                "Hit ratio by object type",
-                [cache.hit_ratio(object_type=name, label=name) for name in object_types],
-                axis=PERCENT,
-                width=9,
-            ),
+            *_hit_ratios(cache, object_types, tiers),
         ],
         [
             graph("Calls to Stripe", [cache.count(names.ORIGIN_CALL, label="Made"), cache.calls_saved()]),
@@ -93,7 +84,10 @@ def cache_rows(cache: CacheMetrics, object_types: Sequence[str], tiers: Sequence
                 title="Reads of Stripe in 30 days, for its read allocation",
                 width=WHOLE // 3,
                 height=6,
-                metrics=[cache.count(names.ORIGIN_READS, label="Reads", period=cdk.Duration.days(30))],
+                metrics=[cache.count(names.ORIGIN_READS, label="Reads")],
+                # A period of its own would be replaced by the dashboard's, which follows the time range shown.
+                start="-P30D",
+                set_period_to_time_range=True,
             ),
         ],
         [
@@ -132,7 +126,7 @@ def redis_row(tier: RedisTier) -> Row:
     total, average = cloudwatch.Stats.SUM, cloudwatch.Stats.AVERAGE
     if tier.kind is RedisKind.SERVERLESS:
         return [
-            graph("Valkey: storage", [aws.redis_highest(tier, "BytesUsedForCache")]),
+            graph("Valkey: storage", aws.redis_highest(tier, "BytesUsedForCache")),
             graph(
                 "Valkey: work",
                 [
@@ -152,15 +146,15 @@ def redis_row(tier: RedisTier) -> Row:
     return [
         graph(
             "Valkey: CPU and memory",
-            [aws.redis_highest(tier, name) for name in ("EngineCPUUtilization", "DatabaseMemoryUsagePercentage")],
+            _highest(tier, aws.redis_cpu(tier)[0], "DatabaseMemoryUsagePercentage"),
             axis=PERCENT,
         ),
         graph(
             "Valkey: evictions and replication lag (s)",
-            [aws.redis_highest(tier, "Evictions")],
-            right=[aws.redis_highest(tier, "ReplicationLag")],
+            _highest(tier, "Evictions"),
+            right=_highest(tier, "ReplicationLag"),
         ),
-        graph("Valkey: connections", [aws.redis_highest(tier, name) for name in ("CurrConnections", "NewConnections")]),
+        graph("Valkey: connections", _highest(tier, "CurrConnections", "NewConnections")),
     ]
 
 
@@ -253,6 +247,20 @@ def graph(
     return cloudwatch.GraphWidget(
         title=title, left=list(left), right=list(right), left_y_axis=axis, width=width, height=6
     )
+
+
+def _hit_ratios(cache: CacheMetrics, object_types: Sequence[str], tiers: Sequence[str]) -> Row:
+    titled = {
+        "Hit ratio by tier": [cache.hit_ratio(tier=tier, label=tier) for tier in tiers],
+        "Hit ratio by object type": [cache.hit_ratio(object_type=name, label=name) for name in object_types],
+    }
+    # CloudWatch refuses a board with an empty graph.
+    drawn = {title: lines for title, lines in titled.items() if lines}
+    return [graph(title, lines, axis=PERCENT, width=18 // len(drawn)) for title, lines in drawn.items()]
+
+
+def _highest(tier: RedisTier, *metrics: str) -> list[cloudwatch.IMetric]:
+    return [line for name in metrics for line in aws.redis_highest(tier, name)]
 
 
 def _percentiles(cache: CacheMetrics, name: str) -> list[cloudwatch.IMetric]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping  # noqa: TC003  # What text becomes in overrides is read from the annotations.
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
-from stripe_cache_cdk.checks import check_json, check_match, check_range
-from stripe_cache_cdk.constructs import environment as env
-from stripe_cache_cdk.constructs.props import check_fields
+from stripe_cache_cdk.checks import check_json, check_mapping, check_match, check_range
 from stripe_cache_cdk.errors import StageError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+# Each option is read by the runtime from the variable of its name.
+PREFIX = "STRIPE_CACHE_"
 LARGEST_MEMORY = 10 * 1024**3
 LONGEST_SECONDS = 60
 LONGEST_NEGATIVE = 5
@@ -48,7 +46,9 @@ class RuntimeOptions:
     shared_scope: str = ""
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_mapping("policy", self.policy, "object types to overrides")
+        if self.rate_limits is not None and self.rate_limits != "off":
+            check_mapping("rate_limits", self.rate_limits, "limits to calls per second, or 'off'")
         for name in ("memory_max_bytes", "max_body_bytes"):
             self._check(name, 0, LARGEST_MEMORY, "bytes", whole=True)
         for name in ("memory_max_lag", "origin_wait"):
@@ -62,7 +62,7 @@ class RuntimeOptions:
         if len(policy) > LARGEST_POLICY:
             raise StageError(
                 f"policy takes {len(policy)} bytes and the environment has room for {LARGEST_POLICY}: put it into a "
-                f"file of the package, and its path into {env.POLICY}"
+                f"file of the package, and its path into {PREFIX}POLICY"
             )
         if len(self._limits()) > LARGEST_LIMITS:
             raise StageError(
@@ -72,21 +72,11 @@ class RuntimeOptions:
 
     def variables(self) -> dict[str, str]:
         """Return the environment that says all this."""
-        told = {
-            env.POLICY: check_json("policy", self.policy, "object types to overrides") or None,
-            env.MEMORY_MAX_BYTES: self.memory_max_bytes,
-            env.MEMORY_MAX_LAG: self.memory_max_lag,
-            env.MAX_BODY_BYTES: self.max_body_bytes,
-            env.REDIS_TIMEOUT: self.redis_timeout,
-            env.DYNAMODB_TIMEOUT: self.dynamodb_timeout,
-            env.ORIGIN_TIMEOUT: self.origin_timeout,
-            env.ORIGIN_WAIT: self.origin_wait,
-            env.RATE_LIMITS: self._limits() or None,
-            env.NEGATIVE_TTL: self.negative_ttl,
-            env.AUDIT_RATE: self.audit_rate,
-            env.SHARED_SCOPE: self.shared_scope or None,
+        told = {option.name: getattr(self, option.name) for option in fields(self)} | {
+            "policy": check_json("policy", self.policy, "object types to overrides"),
+            "rate_limits": self._limits(),
         }
-        return {name: str(value) for name, value in told.items() if value is not None}
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in told.items() if value not in {None, ""}}
 
     def _limits(self) -> str:
         if self.rate_limits == "off":
