@@ -86,4 +86,5 @@ def check_enum(field: str, value: str, choices: type[Choice]) -> Choice:
 
 def _said(field: str, value: object) -> str:
     # To Python, what is known at deployment only is a placeholder or a huge negative number.
-    return f"{field} is known at deployment only" if cdk.Token.is_unresolved(value) else f"{field}={value!r}"
+    late = isinstance(value, str | int | float) and cdk.Token.is_unresolved(value)
+    return f"{field} is known at deployment only" if late else f"{field}={value!r}"
