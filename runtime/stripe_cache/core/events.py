@@ -42,6 +42,8 @@ class Affected:
     """Epoch seconds. Whole seconds for snapshot events: never an order."""
     records: tuple[str, ...]
     """Sorted, without duplicates; empty for what concerns nothing that any policy can cache."""
+    by_context: bool = False
+    """Whether `account` is the innermost of the event's context: that may be the receiver under its own id."""
 
     @property
     def cause(self) -> Cause:
@@ -77,6 +79,7 @@ def affected(event: Mapping[str, Any]) -> Affected:
         livemode,
         _seconds(event.get("created")),
         tuple(sorted(name for name in found if not records.is_never_kept(name))),
+        by_context=account is not None and event.get("account") is None,
     )
 
 
