@@ -11,7 +11,7 @@ from stripe_cache.core import catalog, query
 from stripe_cache.core.errors import RequestError
 from stripe_cache.core.key import Key, fingerprint, is_label, livemode_of, namespace_of, variant_of
 from stripe_cache.core.reach import spread
-from stripe_cache.core.records import place
+from stripe_cache.core.records import gate, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -164,6 +164,11 @@ class Planner:
         account = _account(request)
         return self.places(records, account, livemode=self._mode(request), by_context=not request.account)
 
+    def repaired(self, plan: Plan, records: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Name where records are void that an answer was found to be wrong about, and which of them in each."""
+        account, livemode = _account(plan.target), plan.key.namespace.endswith(".live")
+        return self.places(records, account, livemode=livemode, by_context=not plan.target.account)
+
     def namespace_of(self, request: Request) -> str | None:
         """Name the namespace a request belongs to; None if its credential is of a mode that is not served."""
         return next(iter(self.namespaces(_account(request), livemode=self._mode(request))), None)
@@ -204,12 +209,14 @@ class Planner:
             parts.path,
             query.canonical(pairs),
         )
+        account = _account(request)
+        gates = (gate(account),) if account and account != self._identity.account else ()
         fresh = rule.ttl_with_events if self._events else rule.ttl
         return Plan(
-            Key.of(namespace, placement.record, variant),
+            Key.of(namespace, placement.record, variant, *gates),
             rule.object_type,
             Lifetimes(fresh, rule.stale_window, min(rule.memory_ttl, fresh), rule.redis_ttl),
-            placement.embeds,
+            (*placement.embeds, *gates),
             Target(request.url, request.account, request.context, request.version),
         )
 
@@ -219,6 +226,6 @@ class Planner:
         return f"key:{fingerprint(credential, self._identity.fingerprint_secret)}"
 
 
-def _account(request: Request) -> str | None:
+def _account(request: Request | Target) -> str | None:
     """Name whom a request is made for: the innermost account of a context such as `org_1/acct_2`."""
     return request.account or request.context.rpartition("/")[2] or None
