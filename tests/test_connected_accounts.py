@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 import stripe
@@ -199,6 +197,34 @@ def test_an_event_that_one_namespace_missed_is_not_confirmed_and_told_when_it_co
     assert "old@example.com" not in readers.values(client)
 
 
+@pytest.mark.parametrize("told", ["by an event", "by a write"])
+def test_a_context_may_name_the_operator_whose_label_does_not_say_who_it_is(world: World, told: str) -> None:
+    customer = world.seed()["customers"][0]
+    label = f"shop-{world.account}"
+    cache = world.cache("redis", "dynamodb", namespace=label)
+    client = world.client(cache)
+    in_context: Any = {"headers": {"Stripe-Context": world.account}}
+
+    def shown() -> set[tuple[str, str]]:
+        by_id = (client.v1.customers.retrieve(customer, options=way) for way in ({}, in_context))  # type: ignore[arg-type]
+        listed = (client.v1.customers.list({"limit": 5}, options=way) for way in ({}, in_context))  # type: ignore[arg-type]
+        names = {(one.name, status_of(one)) for one in by_id}
+        return names | {(member.name, status_of(one)) for one in listed for member in one.data if member.id == customer}
+
+    shown()
+    assert all("hit" in status for _, status in shown())
+    if told == "by a write":
+        client.v1.customers.update(customer, {"name": "New"}, options=in_context)
+    else:
+        world.change(f"/v1/customers/{customer}", name="New")
+        event = {"id": "evt_1", "object": "v2.core.event", "type": "v1.customer.updated", "livemode": False}
+        about = {"id": customer, "type": "customer", "url": f"/v1/customers/{customer}"}
+        cache.apply_event(
+            event | {"context": world.account, "created": "2026-01-01T00:00:00Z", "related_object": about}
+        )
+    assert shown() == {("New", MISS)}
+
+
 def test_what_was_read_for_an_account_is_gone_when_it_leaves_and_nothing_else(readers: Readers) -> None:
     world, ours = readers.world, {"stripe_account": readers.account}
     other = Readers(world)
@@ -226,54 +252,3 @@ def test_what_was_read_for_an_account_is_gone_when_it_leaves_and_nothing_else(re
         "its person": MISS,
     }
     assert "hit" in other.read(client)["its person"][1]
-
-
-class Transfers(stripe.HTTPClient):
-    """A Stripe of one transfer, with the payment that the connected account got by it."""
-
-    name = "transfers"
-
-    def __init__(self, account: str) -> None:
-        super().__init__()
-        self.payment = {"id": "py_1", "object": "charge", "description": "old", "livemode": False}
-        self.transfer = {"id": "tr_1", "object": "transfer", "destination": account, "description": "old"}
-
-    def request_with_retries(self, method: str, url: str, *_: Any, **__: Any) -> tuple[bytes, int, dict[str, str]]:
-        if method == "post":
-            self.payment["description"] = "new"
-        expanded: dict[str, Any] = {
-            "/v1/transfers/tr_1": {**self.transfer, "destination_payment": self.payment},
-            "/v1/charges/py_1": {**self.payment, "source_transfer": self.transfer},
-        }
-        return json.dumps(expanded[urlsplit(url).path]).encode(), 200, {}
-
-
-@pytest.mark.parametrize("told", ["by an event", "by a write"])
-def test_a_connected_accounts_object_inside_an_answer_of_the_platform_is_void_with_it(world: World, told: str) -> None:
-    account = f"acct_{uuid.uuid4().hex[:12]}"
-    cache, stripes = world.cache(), Transfers(account)
-    client = cache.client(world.key(), http_client=stripes)
-
-    def shown() -> tuple[str, str]:
-        read = client.v1.transfers.retrieve("tr_1", {"expand": ["destination_payment"]})
-        return read.destination_payment.description, status_of(read)  # type: ignore[union-attr, return-value]
-
-    shown()
-    assert shown()[0] == "old"
-    assert "hit" in shown()[1]
-    if told == "by a write":
-        client.v1.charges.update("py_1", {"description": "new"}, options={"stripe_account": account})
-    else:
-        stripes.payment["description"] = "new"
-        event = {"id": "evt_1", "object": "event", "type": "charge.updated", "account": account, "livemode": False}
-        cache.apply_event(event | {"data": {"object": stripes.payment}})
-    assert shown() == ("new", MISS)
-
-
-def test_an_object_of_the_platform_inside_an_answer_of_a_connected_account_is_not_kept(world: World) -> None:
-    """No write of the platform to a transfer, and no event of it, says in which account an answer embeds it."""
-    account = f"acct_{uuid.uuid4().hex[:12]}"
-    client = world.cache().client(world.key(), http_client=Transfers(account))
-    for _ in range(2):
-        read = client.v1.charges.retrieve("py_1", {"expand": ["source_transfer"]}, options={"stripe_account": account})
-        assert status_of(read) == HELD
