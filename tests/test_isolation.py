@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TIERS = [("memory",), ("redis",), ("dynamodb",), ("memory", "redis", "dynamodb")]
-CONNECTED = "acct_connected1"
+CONNECTED, OTHER = "acct_connected1", "acct_connected2"
 
 
 @pytest.fixture(params=TIERS, ids="+".join)
@@ -119,14 +119,24 @@ def test_the_opt_in_scope_shares_among_secret_keys_and_never_with_restricted_one
     assert not outsider.get(path, api_key=world.key("a")).status.hit
 
 
-def test_a_connected_accounts_event_voids_that_account_alone(world: World, tiers: tuple[str, ...]) -> None:
+def test_a_connected_accounts_event_voids_there_and_by_id_at_the_platform_and_nowhere_else(
+    world: World, tiers: tuple[str, ...]
+) -> None:
     cache, key = world.cache(*tiers), world.key("a")
     customer = world.seed()["customers"][0]
     world.fake.mutate("/v1/customers", account_=CONNECTED, id=customer, name="theirs")
     path = f"/v1/customers/{customer}"
-    ways: list[dict[str, Any]] = [{"api_key": key}, {"api_key": key, "stripe_account": CONNECTED}]
-    for way in ways:
-        cache.get(path, **way)
+    ways: list[dict[str, Any]] = [
+        {"api_key": key},
+        *({"api_key": key, "stripe_account": a} for a in (CONNECTED, OTHER)),
+    ]
+    world.fake.mutate("/v1/customers", account_=OTHER, id=customer, name="somebody else's")
+
+    def hits(path: str) -> list[bool]:
+        return [cache.get(path, **way).status.hit for way in ways]
+
+    for one in (path, "/v1/customers"):
+        hits(one)
     event = {
         "id": "evt_1",
         "object": "event",
@@ -137,10 +147,13 @@ def test_a_connected_accounts_event_voids_that_account_alone(world: World, tiers
     }
     affected = cache.apply_event(event)
     assert affected.account == CONNECTED
-    assert [cache.get(path, **way).status.hit for way in ways] == [True, False]
+    assert hits(path) == [False, False, True]
+    # Each account has lists of its own. The platform's embeds an object of this very name here, which Stripe rules out.
+    assert hits("/v1/customers")[1:] == [False, True]
     del event["account"]
     cache.apply_event(event)
-    assert [cache.get(path, **way).status.hit for way in ways] == [False, True]
+    assert hits(path) == [False, True, True]
+    assert hits("/v1/customers") == [False, True, True]
 
 
 def test_an_event_of_the_other_mode_changes_nothing(world: World) -> None:

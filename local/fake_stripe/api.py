@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from local.fake_stripe import errors, events, forms, reads, writes
+from local.fake_stripe import errors, events, forms, reads, shapes, writes
 from local.fake_stripe.changes import Write
 from local.fake_stripe.counters import Counters
 from local.fake_stripe.errors import ApiError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 RECENT = 1000
 _KEY = re.compile(r"(sk|rk)_(test|live)_\w+")
 _RESOURCE = re.compile(r"^/v[12]/([a-z_]+)")
+_BELOW_ACCOUNT = re.compile(r"^/v1/accounts/([^/]+)")
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Api:
         self.limiter = Limiter()
         self.counters = Counters()
         self.accounts: dict[str, str] = {}
+        self.connected: set[str] = set()
         self.permissions: dict[str, dict[str, str]] = {}
         self.revoked: set[str] = set()
         self.reset()
@@ -98,7 +100,7 @@ class Api:
         if match is None:
             return _failed(errors.unknown_url(request.method, request.path), headers)
         try:
-            space = self.store.space(scope)
+            space = self.store.space(self.owner(scope, request.path))
             if request.method != "GET":
                 return self._write(request, space, match, headers)
             target = f"{request.path}?{request.query}"
@@ -112,6 +114,18 @@ class Api:
         except Exception:  # noqa: BLE001 -- a mistake of the fake must be seen as one, not as a hanging client
             traceback.print_exc()
             return _failed(errors.server_error(500), headers)
+
+    def owner(self, scope: Scope, path: str) -> Scope:
+        """Return whose the objects at a path are: a connected account's persons and the like are its own."""
+        below = _BELOW_ACCOUNT.match(path)
+        return Scope(below[1], scope.livemode) if below and below[1] in self.connected else scope
+
+    def connect(self, account: str) -> None:
+        """Let there be a connected account, in test mode."""
+        self.connected.add(account)
+        space = self.store.space(Scope(account, livemode=False))
+        if space.get(account) is None:
+            space.put(shapes.base(space, "account", {}, account))
 
     def change(self, space: Space, match: Match, path: str, params: dict[str, Any], **request: str | None) -> Body:
         """Apply a write, store its events, and hand them to the courier; returns the stored body."""

@@ -55,7 +55,10 @@ class FakeStripe(Server):
         return ids
 
     def configure(self, **settings: Any) -> None:
-        """Replace settings: latency, limits, faults, webhooks (endpoints), delivery, accounts, permissions, revoked."""
+        """Replace settings: latency, limits, faults, webhooks (endpoints), delivery, accounts, permissions, revoked.
+
+        `connected` are accounts whose objects a platform reaches below /v1/accounts.
+        """
         self.control("configure", settings)
 
     def counters(self) -> dict[str, Any]:

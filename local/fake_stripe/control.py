@@ -79,6 +79,7 @@ class Control:
             "webhooks",
             "delivery",
             "accounts",
+            "connected",
             "permissions",
             "revoked",
         }
@@ -95,6 +96,8 @@ class Control:
         if "delivery" in params:
             api.courier.settings = DeliverySettings(**params["delivery"])
         api.accounts.update(params.get("accounts", {}))
+        for account in params.get("connected", ()):
+            api.connect(account)
         api.permissions.update(params.get("permissions", {}))
         api.revoked.update(params.get("revoked", ()))
         return {}
@@ -126,6 +129,7 @@ class Control:
         match = api.router.match(method, path)
         if match is None or method == "GET":
             raise unknown_url(method, path)
+        space = api.store.space(api.owner(space.scope, path))
         body = api.change(space, match, path, params.get("params", {}))
         return {"body": body, "change": space.last_change, "at": time.time()}
 

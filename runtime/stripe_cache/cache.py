@@ -161,6 +161,10 @@ class StripeCache:
         namespaces = self.engine.planner.namespaces(account, livemode=None)
         if not namespaces:
             raise RequestError(f"{str(account)[:60]!r} is no Stripe account: it looks like acct_123")
+        if account:
+            # The platform may have read the customer's data inside answers of its own.
+            own = self.engine.planner.namespaces(None, livemode=None)
+            namespaces = tuple(dict.fromkeys((*namespaces, *own)))
         return purge.run(customer_id, namespaces, terms=terms, dry_run=dry_run, cursor=cursor, may_go_on=may_go_on)
 
     def begin_invocation(self, context: Any = None) -> None:

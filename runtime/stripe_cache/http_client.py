@@ -7,6 +7,7 @@ a call of its own and report it to Stripe in the next request's telemetry.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -203,7 +204,8 @@ class CachingHTTPClient(stripe.HTTPClient):
         namespace = self._engine.planner.namespace_of(request)
         if namespace is None:
             return None
-        write = Write(self._engine.invalidator, namespace, request.method, request.url, form)
+        places = partial(self._engine.planner.written, request)
+        write = Write(self._engine.invalidator, namespace, request.method, request.url, form, places=places)
         if write.changes_nothing:
             return None
         if self._engine.read_only:

@@ -63,7 +63,10 @@ def table_outboxes(settings: Settings, clock: Clock, meter: Meter) -> Outboxes |
 def _in_table(settings: Settings, clock: Clock, connect: Callable[[], Any]) -> DynamoDBOutbox:
     from stripe_cache.tiers.outbox_dynamodb import DynamoDBOutbox
 
-    return DynamoDBOutbox(connect, settings.table, clock)
+    def home(namespace: str) -> str:
+        return f"{settings.namespace}.{namespace.rpartition('.')[2]}"
+
+    return DynamoDBOutbox(connect, settings.table, clock, home)
 
 
 def _patient(settings: Settings) -> Callable[[], Any]:

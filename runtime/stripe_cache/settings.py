@@ -52,7 +52,8 @@ class Settings:
     """
 
     namespace: str = "default"
-    """STRIPE_CACHE_NAMESPACE: the account behind your keys, best its acct_... id. Required with a shared tier."""
+    """STRIPE_CACHE_NAMESPACE: the account behind your keys. Required with a shared tier. Best its acct_... id: no other
+    label tells it from a connected account where an event or a Stripe-Context names it."""
     livemode: bool | None = None
     """STRIPE_CACHE_LIVEMODE: serve keys of this mode only. None serves both, each in a namespace of its own."""
     redis_url: str = field(default="", repr=False)

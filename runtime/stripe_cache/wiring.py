@@ -104,8 +104,8 @@ def build(
     )
     outboxes = outbox_wiring.outboxes(settings, clock, meter, queue=clients.outbox_queue, dynamodb=clients.dynamodb)
     invalidator = Invalidator(tiers, debts, meter, outboxes)
-    auditor = Auditor(reads, invalidator, clock, meter, settings.audit_rate) if settings.audit_rate else None
     planner = Planner(identity, policy, events=settings.events)
+    auditor = Auditor(reads, invalidator, clock, meter, rate=settings.audit_rate, places=planner.repaired)
     seen = outbox_wiring.seen(clock, settings.table, clients.redis, clients.dynamodb)
     return Engine(
         planner,
@@ -115,7 +115,7 @@ def build(
         clock,
         meter,
         gate,
-        auditor,
+        auditor if settings.audit_rate else None,
         read_only=settings.read_only,
         seen=seen,
         heat=heat,

@@ -85,7 +85,10 @@ class Messenger(Process):
         super().__init__(actor, site)
         meter = NullMeter()
         seen = Seen(Marks(actor, site.shared[0]), self.clock) if site.marks else None
-        planner: Any = SimpleNamespace(namespaces=lambda *_, **__: (NAMESPACE,))
+        planner: Any = SimpleNamespace(
+            namespaces=lambda *_, **__: (NAMESPACE,),
+            places=lambda records, *_, **__: {NAMESPACE: tuple(records)},
+        )
         none: Any = None
         engine = Engine(planner, none, self.teller, self.near, self.clock, meter, none, seen=seen)
         self._engine = engine

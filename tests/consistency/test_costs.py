@@ -165,30 +165,62 @@ def costs(valkey: Valkey, dynamodb: DynamoDB) -> Iterator[dict[str, Cost]]:
             one.reads.abandon(asking)
         low.invalidate(["cus_1"], livemode=False)
         found["miss and fill without Redis"] = meter.cost(lambda: _read(low, CUSTOMER))
-        yield found
+        yield found | _connected(both, meter, connection, lambda key: client.delete_item(TableName=table, Key=key))
     client.close()
 
 
-def _begin(engine: Engine, path: str) -> Step:
-    plan = engine.planner.plan(Request("get", BASE + path, "sk_test_a", "", "", "2026-10-28.endive"))
+def _connected(
+    engine: Engine, meter: Meter, connection: redis.Redis, delete: Callable[[Any], object]
+) -> dict[str, Cost]:
+    """Measure what is asked and changed on behalf of a connected account."""
+    account, record = "acct_connected", "acct_connected.test|cus_1"
+    _read(engine, CUSTOMER, account)
+    found = {"hit in Redis, for a connected account": meter.cost(lambda: _hit(engine, CUSTOMER, account))}
+    connection.delete(f"sc1:{{{record}}}")
+    found["hit in DynamoDB, copied to Redis, for a connected account"] = meter.cost(
+        lambda: _hit(engine, CUSTOMER, account)
+    )
+    connection.delete(f"sc1:{{{record}}}")
+    delete({"pk": {"S": record}})
+    found["miss and fill, a record never seen, for a connected account"] = meter.cost(
+        lambda: _read(engine, CUSTOMER, account)
+    )
+    found["invalidation of one object of a connected account"] = meter.cost(
+        lambda: engine.invalidate(["cus_1"], account=account, livemode=False)
+    )
+    url = f"{BASE}/v1/customers/cus_1"
+    places = partial(engine.planner.written, Request("post", url, "sk_test_a", account, "", ""))
+    write = Write(engine.invalidator, f"{account}.test", "post", url, "name=x", places=places)
+    found["before a write of a connected account's customer (3 records, and 2 of them elsewhere)"] = meter.cost(
+        lambda: write.begin(engine.clock.now())
+    )
+    found["after a write of a connected account's customer (3 records, and 2 of them elsewhere)"] = meter.cost(
+        lambda: write.end("{}")
+    )
+    return found
+
+
+def _begin(engine: Engine, path: str, account: str = "") -> Step:
+    plan = engine.planner.plan(Request("get", BASE + path, "sk_test_a", account, "", "2026-10-28.endive"))
     assert isinstance(plan, Plan)
     return engine.reads.begin(plan, directives.NONE)
 
 
-def _read(engine: Engine, path: str) -> Answer:
-    step = _begin(engine, path)
+def _read(engine: Engine, path: str, account: str = "") -> Answer:
+    step = _begin(engine, path, account)
     if isinstance(step, Answer):
         return step
     assert isinstance(step, Ticket)
     return engine.reads.complete(step, Response(200, {}, json.dumps(BODIES[path]).encode()))
 
 
-def _hit(engine: Engine, path: str) -> None:
-    assert _read(engine, path).status.hit
+def _hit(engine: Engine, path: str, account: str = "") -> None:
+    assert _read(engine, path, account).status.hit
 
 
 def test_a_hit_in_redis_is_one_round_trip_and_with_embedded_objects_two(costs: dict[str, Cost]) -> None:
     assert costs["hit in Redis"] == (1, 0, 0, 0)
+    assert costs["hit in Redis, for a connected account"] == (1, 0, 0, 0)
     assert costs["hit in Redis, embedded objects"] == (2, 0, 0, 0)
 
 

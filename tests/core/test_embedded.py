@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stripe_cache.core.embedded import MOST, NotEmbeddableError, embedded_records
+from stripe_cache.core.records import gate
 
 ids = st.integers(0, 30).map(lambda number: f"cus_{number}")
 objects = st.recursive(
@@ -93,3 +94,19 @@ def test_a_list_inside_an_object_counts_by_its_url_and_its_members_by_their_ids(
     items = listed("/v1/subscription_items?subscription=sub_1", {"object": "subscription_item", "id": "si_1"})
     found = embedded_records({"object": "subscription", "id": "sub_1", "items": items}, "sub_1", ())
     assert found == ("/v1/subscription_items?*", "/v1/subscription_items?subscription=sub_1", "si_1")
+
+
+@pytest.mark.parametrize("kind", ["transfer", "transfer_reversal", "application_fee", "fee_refund"])
+def test_a_platforms_object_in_what_is_read_for_a_connected_account_makes_the_answer_unstorable(kind: str) -> None:
+    inside = {"id": "x_1", "object": kind}
+    for body in ({"id": "py_1", "object": "charge", "source": inside}, {"object": "list", "data": [{"y": [inside]}]}):
+        with pytest.raises(NotEmbeddableError, match="another account"):
+            embedded_records(body, "py_1", (gate("acct_C"),))
+        assert "x_1" in embedded_records(body, "py_1", ())
+
+
+def test_what_a_connected_account_asks_for_by_itself_is_its_own() -> None:
+    fee = {"id": "fee_1", "object": "application_fee"}
+    assert embedded_records(fee, "fee_1", (gate("acct_C"),)) == (gate("acct_C"),)
+    listed = {"object": "list", "url": "/v1/application_fees", "data": [fee]}
+    assert embedded_records(listed, "/v1/application_fees", (gate("acct_C"),)) == (gate("acct_C"), "fee_1")

@@ -12,6 +12,7 @@ from stripe_cache.core.effects import effects
 from stripe_cache.core.errors import NotAnEventError
 from stripe_cache.core.events import Affected, affected
 from stripe_cache.core.policy import never_cached
+from stripe_cache.core.records import gate
 
 
 def snapshot(event_type: str, body: dict[str, Any], previous: dict[str, Any] | None = None, **more: Any) -> Affected:
@@ -148,6 +149,25 @@ def test_a_thin_event_names_its_object_and_what_its_path_says() -> None:
     )
     assert found.records == ("/v1/customers/cus_1/tax_ids", "/v1/tax_ids", "txi_1")
     assert (found.account, found.livemode, found.created) == ("acct_2", False, 1793145600.5)
+
+
+def test_a_person_is_told_to_both_versions_of_the_api_and_to_its_account() -> None:
+    url = "/v2/core/accounts/acct_1/persons/person_1"
+    found = thin("v2.core.account_person.updated", {"id": "person_1", "type": "v2.core.account_person", "url": url})
+    everywhere = {"person_1", "acct_1", "/v1/accounts/acct_1/persons", "/v2/core/accounts/acct_1/persons"}
+    assert everywhere <= set(found.records)
+    body = {"id": "person_1", "object": "person", "account": "acct_1"}
+    assert everywhere <= set(snapshot("person.updated", body).records)
+
+
+def test_who_deauthorizes_the_platform_closes_the_gate_to_all_that_was_read_for_it() -> None:
+    gone = {"id": "ca_1", "object": "application"}
+    for found in (
+        snapshot("account.application.deauthorized", gone, account="acct_1"),
+        thin("v1.account.application.deauthorized", None, context="acct_1"),
+    ):
+        assert gate("acct_1") in found.records
+    assert gate("acct_1") not in snapshot("account.application.authorized", gone, account="acct_1").records
 
 
 def test_a_thin_event_names_the_broad_record_of_partitions_that_it_cannot_know() -> None:

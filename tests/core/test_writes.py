@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stripe_cache.core import catalog, records
 from stripe_cache.core.policy import never_cached
+from stripe_cache.core.records import gate
 from stripe_cache.core.writes import is_read_only, touched_after, touched_before
 
 Pairs = list[tuple[str, str]]
@@ -24,6 +25,21 @@ def after(method: str, path: str, pairs: Pairs | None = None, body: dict[str, An
 def test_creating_an_object_voids_its_collections_before_and_its_id_after() -> None:
     assert before("post", "/v1/customers") == {"/v1/customers"}
     assert {"/v1/customers", "cus_1"} <= after("post", "/v1/customers", [], {"id": "cus_1", "object": "customer"})
+
+
+def test_a_person_or_an_account_changes_in_both_versions_of_the_api() -> None:
+    for version in ("/v1/accounts", "/v2/core/accounts"):
+        person = {"id": "person_1", "object": "person", "account": "acct_1"}
+        named = after("post", f"{version}/acct_1/persons", [], person)
+        assert {"acct_1", "person_1", "/v1/accounts/acct_1/persons", "/v2/core/accounts/acct_1/persons"} <= named
+        named = after("post", version, [], {"id": "acct_1", "object": "account"})
+        assert {"acct_1", "/v1/accounts", "/v2/core/accounts"} <= named
+
+
+def test_an_account_that_is_no_more_takes_with_it_what_was_read_for_it() -> None:
+    assert gate("acct_1") in before("delete", "/v1/accounts/acct_1")
+    assert gate("acct_1") in after("post", "/v2/core/accounts/acct_1/close", [], {"id": "acct_1"})
+    assert gate("acct_1") not in after("post", "/v1/accounts/acct_1", [], {"id": "acct_1"})
 
 
 def test_creating_for_a_customer_voids_that_customers_partition_alone() -> None:

@@ -51,12 +51,12 @@ def container(marks: Marks, outcome: str, monkeypatch: pytest.MonkeyPatch) -> Co
     made = Container(Settings(namespace="acct_1"))
     made.cache.engine = replace(made.cache.engine, seen=Seen(marks, SystemClock()))
 
-    def invalidate(_self: Any, records: Any, **_: Any) -> dict[str, int]:
+    def void(_self: Any, places: Any, *_: Any) -> dict[str, int]:
         if outcome == "queued":
-            raise InvalidationError(tuple(records), {}, {"redis": "away"}, queued=True)
+            raise InvalidationError(tuple(*places.values()), {}, {"redis": "away"}, queued=True)
         return {}
 
-    monkeypatch.setattr(type(made.cache.engine), "invalidate", invalidate)
+    monkeypatch.setattr(type(made.cache.engine), "void", void)
     return made
 
 

@@ -95,6 +95,26 @@ def test_afterwards_nothing_of_the_customer_is_anywhere(
     assert sum(tier.voided for tier in again.tiers.values()) == 0
 
 
+def test_a_connected_accounts_customer_is_erased_from_the_platforms_answers_too(
+    settings: Callable[..., Settings], people: tuple[str, str], dynamodb: DynamoDB, fake: FakeStripe
+) -> None:
+    given, customer, account = settings(), people[0], "acct_1Purged"
+    fake.mutate("/v1/customers", account_=account, id=customer, name=NAME, email=EMAIL)
+    cache = StripeCache(given)
+    for options in ({}, {"stripe_account": account}):
+        cache.get(f"/v1/customers/{customer}", api_key=SK, **options)  # type: ignore[arg-type]
+
+    def held(namespace: str) -> bool:
+        stored = redis_dump(given.redis_url, namespace) + table_dump(dynamodb, given.table)
+        return EMAIL.encode() in stored
+
+    assert held(given.namespace)
+    assert held(account)
+    assert cache.purge(customer, account=account, terms=[EMAIL]).is_complete
+    assert not held(given.namespace)
+    assert not held(account)
+
+
 def test_plain_stores_did_hold_what_the_purge_removed(
     settings: Callable[..., Settings], people: tuple[str, str], dynamodb: DynamoDB
 ) -> None:

@@ -117,18 +117,33 @@ def event_for(account: object) -> dict[str, Any]:
     return {"id": "evt_1", "object": "event", "type": "customer.updated", "account": account, "data": {"object": body}}
 
 
-def test_an_event_voids_in_its_own_account_and_mode_only() -> None:
+def test_an_event_voids_in_its_own_account_and_mode_and_of_the_platforms_what_it_names_by_id() -> None:
     inner = Counting()
     cache = StripeCache(Settings(namespace="acct_P", memory_max_lag=0))
     client = CachingHTTPClient(cache.engine, inner)
-    everyone = [(SK, ""), (SK, "acct_A"), (SK, "acct_B"), ("sk_live_full", "acct_A")]
-    for key, account in everyone:
-        ask(client, key, account)
-    cache.apply_event({**event_for("acct_A"), "livemode": False})
-    calls = inner.calls
-    for key, account in everyone:
-        ask(client, key, account)
-    assert inner.calls == calls + 1, "of four, only acct_A in test mode had to ask again"
+    everyone = [(SK, ""), (SK, "acct_A"), (SK, "acct_B"), ("sk_live_full", ""), ("sk_live_full", "acct_A")]
+    paths = ("/v1/customers/cus_1", "/v1/customers", "/v1/customers/cus_2")
+
+    def asked_again() -> set[tuple[str, str, str]]:
+        again = set()
+        for key, account in everyone:
+            for path in paths:
+                calls = inner.calls
+                ask(client, key, account, path)
+                again |= {(key, account, path)} if inner.calls > calls else set()
+        return again
+
+    asked_again()
+    assert asked_again() == set()
+    # It names another account as well: whoever caused the event has no say in what becomes of that one's entries.
+    body = {"object": "customer", "id": "cus_1", "account": "acct_B", "metadata": {"id": "acct_B"}}
+    cache.apply_event({**event_for("acct_A"), "livemode": False, "data": {"object": body}})
+    assert asked_again() == {(SK, "acct_A", paths[0]), (SK, "acct_A", paths[1]), (SK, "", paths[0])}
+    # Nor has one of its accounts' that names it as what has changed.
+    cache.apply_event(
+        {**event_for("acct_A"), "type": "person.updated", "data": {"object": {**body, "object": "person"}}}
+    )
+    assert not {one for one in asked_again() if one[1] == "acct_B"}
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,22 @@ def test_a_stale_entry_is_found_counted_repaired_and_not_given(
     watch.kept(other)
 
 
+def test_a_repair_reaches_the_other_namespace_that_keeps_the_object(
+    watch: Watch, audited: tuple[StripeCache, Counts]
+) -> None:
+    account = "acct_1Audited"
+    watch.fake.configure(connected=[account])
+    itself = {"api_key": KEY, "stripe_account": account}
+    watch.read(f"/v1/accounts/{account}")
+    watch.cache.get("/v1/account", **itself)
+    watch.fake.mutate(f"/v1/accounts/{account}", email="new@example.com")
+    cache, counts = audited
+    assert cache.get(f"/v1/accounts/{account}", api_key=KEY).data["email"] == "new@example.com"
+    assert counts.found == (1, 1)
+    elsewhere = StripeCache(watch.cache.settings).get("/v1/account", **itself)
+    assert (elsewhere.status.hit, elsewhere.data["email"]) == (False, "new@example.com")
+
+
 def test_the_clients_of_either_colour_are_audited(watch: Watch, audited: tuple[StripeCache, Counts]) -> None:
     cache, counts = audited
     one = watch.fake.seed(customers=1)["customers"][0]

@@ -20,6 +20,8 @@ from stripe_cache.core.errors import InvalidationError
 from stripe_cache.core.records import is_record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from stripe_cache.core.answer import Response
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.directives import Directives
@@ -39,8 +41,19 @@ log = logging.getLogger("stripe_cache")
 class Auditor:
     """Draws hits, compares, counts, and repairs. Thread-safe. `rate` is a share of hits, 0 to 1."""
 
-    def __init__(self, reads: ReadThrough, invalidator: Invalidator, clock: Clock, meter: Meter, rate: float) -> None:
+    def __init__(
+        self,
+        reads: ReadThrough,
+        invalidator: Invalidator,
+        clock: Clock,
+        meter: Meter,
+        *,
+        rate: float,
+        places: Callable[[Plan, Iterable[str]], Mapping[str, Sequence[str]]],
+    ) -> None:
+        """`places` names the namespaces in which records are void, and which of them are void in each."""
         self._reads = reads
+        self._places = places
         self._invalidator = invalidator
         self._clock = clock
         self._meter = meter
@@ -79,12 +92,11 @@ class Auditor:
         if isinstance(again, Answer) and again.body == answer.body:
             self._meter.count(metrics.AUDIT_STALE, object_type=plan.object_type)
             log.warning("an audit found %s stale in %s", plan.key.record, plan.key.namespace)
-            try:
-                self._invalidator.invalidate(
-                    plan.key.namespace, sorted({plan.key.record, *filter(is_record, differing)})
-                )
-            except InvalidationError as error:
-                log.warning("the repair could not be told to every tier: %s", ", ".join(error.failed))
+            for namespace, names in self._places(plan, {plan.key.record, *filter(is_record, differing)}).items():
+                try:
+                    self._invalidator.invalidate(namespace, names)
+                except InvalidationError as error:
+                    log.warning("the repair could not be told to every tier: %s", ", ".join(error.failed))
         return Answer.from_response(response, CacheStatus(fwd="request", detail="audit"))
 
 

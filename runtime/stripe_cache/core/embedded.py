@@ -10,9 +10,11 @@ from stripe_cache.core import catalog
 from stripe_cache.core.effects import effects, texts
 from stripe_cache.core.errors import RequestError
 from stripe_cache.core.policy import is_never_cached
-from stripe_cache.core.records import collection_records, dependency, is_never_kept, is_record, place
+from stripe_cache.core.records import collection_records, dependency, is_gate, is_never_kept, is_record, place
 
 # The url of the list inside a customer: the API still says it and no longer answers it.
+# What an account that is connected to a platform can be shown of the platform's own.
+_OF_PLATFORMS = frozenset({"application_fee", "fee_refund", "transfer", "transfer_reversal"})
 _SUBSCRIPTIONS = re.compile(r"/v1/customers/([^/]+)/subscriptions")
 MOST = 400
 """More embedded records than this cost more to check on every read than the answer is worth: it is not stored."""
@@ -29,11 +31,14 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
     it lives at one; a list inside counts by its url, because a new member changes the answer too; then there are the
     dependencies of `data/effects.json`. A list that is the whole answer does not count by its url: it is kept under a
     record of its own, and the url, which carries no filter, would void it with everybody's members. Raises
-    NotEmbeddableError.
+    NotEmbeddableError, also for an object of a platform in what is read on a connected account's behalf: the platform's
+    events and writes name no connected account to be told.
     """
     if not isinstance(body, dict | list):
         raise NotEmbeddableError(f"the answer is a {type(body).__name__}, and no object of Stripe's")
     found = set(always)
+    members = body.get("data") if isinstance(body, dict) and body.get("object") == "list" else None
+    is_connected = any(map(is_gate, always))
     depends = effects().depends
     remaining = [body]
     while remaining:
@@ -47,6 +52,8 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
             if value is not body:
                 found.update(_list_records(value.get("url")))
         elif isinstance(kind, str):
+            if is_connected and kind in _OF_PLATFORMS and value is not body and not _is_among(value, members):
+                raise NotEmbeddableError(f"the answer embeds a {kind} of another account, and changes where that does")
             found.update(_object_records(kind, value, inside=value is not body))
             for one in depends.get(kind, ()):
                 found.update(dependency(one.kind, text) for text in texts(value, one.field))
@@ -54,6 +61,11 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
     if len(found) > MOST:
         raise NotEmbeddableError(f"the answer embeds {len(found)} records; at most {MOST} are checked on a read")
     return tuple(sorted(found))
+
+
+def _is_among(value: object, members: object) -> bool:
+    """Tell whether a value is a member of the list that was asked for, which is an account's own."""
+    return isinstance(members, list) and any(value is member for member in members)
 
 
 def _object_records(kind: str, value: dict[str, Any], *, inside: bool) -> set[str]:

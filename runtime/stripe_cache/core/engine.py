@@ -13,7 +13,7 @@ from stripe_cache.core.origin import OriginCall
 from stripe_cache.core.outbox import NO_CAUSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from stripe_cache.core.audit import Auditor
@@ -82,20 +82,32 @@ class Engine:
         livemode: bool | None = None,
         cause: Cause = NO_CAUSE,
     ) -> dict[str, int]:
-        """Void records of an account (None: the operator's own) in every mode this cache serves.
+        """Void records of an account (None: the operator's own), in every mode this cache serves.
 
-        Returns what each tier was told; raises InvalidationError if a shared one could not be told,
-        after every other one was, and RequestError for an account or mode that is none.
+        Returns what each tier was told; raises as `void` does, and RequestError for an account or mode that is none.
         """
+        return self.void(self.places(records, account=account, livemode=livemode), cause)
+
+    def places(
+        self, records: Iterable[str], *, account: str | None, livemode: bool | None, by_context: bool = False
+    ) -> dict[str, tuple[str, ...]]:
+        """Name the namespaces a change is told in, and what is void in each; raises RequestError for no account."""
         if livemode not in {None, True, False} or not (account is None or is_label(account)):
             raise RequestError(
                 f"account {str(account)[:80]!r}, livemode {livemode!r:.80} name no account's cache: give the acct_... "
                 "id of a connected account, or None for your own, and True, False or None for both modes"
             )
+        return self.planner.places(records, account, livemode=livemode, by_context=by_context)
+
+    def void(self, places: Mapping[str, Sequence[str]], cause: Cause = NO_CAUSE) -> dict[str, int]:
+        """Void the records named for each namespace, and return how many each tier was told.
+
+        Raises InvalidationError if a shared tier could not be told of one of them, after every other one was.
+        """
         done: dict[str, int] = {}
         failed: dict[str, str] = {}
         queued = True
-        for namespace in self.planner.namespaces(account, livemode=livemode):
+        for namespace, records in places.items():
             try:
                 told = self.invalidator.invalidate(namespace, records, cause=cause)
             except InvalidationError as error:
@@ -104,11 +116,21 @@ class Engine:
             for tier, count in told.items():
                 done[tier] = done.get(tier, 0) + count
         if failed:
-            raise InvalidationError(tuple(records), done, failed, queued=queued)
+            names = sorted({record for records in places.values() for record in records})
+            raise InvalidationError(tuple(names), done, failed, queued=queued)
         return done
 
     def apply(self, event: Mapping[str, Any]) -> Affected:
         """Void what an event says has changed, and return it; raises NotAnEventError and InvalidationError."""
         found = affected(event)
-        self.invalidate(found.records, account=found.account, livemode=found.livemode, cause=found.cause)
+        self.void(self.places_of(found), found.cause)
         return found
+
+    def places_of(self, found: Affected, account: str | None = None) -> dict[str, tuple[str, ...]]:
+        """Name where an event is told, as `places`; `account` is whose it is if it does not say."""
+        return self.places(
+            found.records,
+            account=found.account or account,
+            livemode=found.livemode,
+            by_context=found.by_context,
+        )

@@ -22,6 +22,7 @@ from stripe_cache.core.policy import is_never_cached, never_cached
 _THIN = "v2.core.event"
 # After these a field that is null may have named something the event does not repeat.
 _RELEASING = frozenset({"deleted", "detached", "released"})
+_GONE = "account.application.deauthorized"
 _SHOWN = 40
 MOST_RECORDS = 500
 """Records that are voided on the spot. Stripe puts 10 or 20 members into a nested list, so its events name dozens. What
@@ -42,6 +43,8 @@ class Affected:
     """Epoch seconds. Whole seconds for snapshot events: never an order."""
     records: tuple[str, ...]
     """Sorted, without duplicates; empty for what concerns nothing that any policy can cache."""
+    by_context: bool = False
+    """Whether `account` is the innermost of the event's context: that may be the receiver under its own id."""
 
     @property
     def cause(self) -> Cause:
@@ -67,6 +70,9 @@ def affected(event: Mapping[str, Any]) -> Affected:
     account = _account(event)
     if account is not None and any(row.owner for row in effects().of_event(event_type)):
         found.add(account)
+    if account is not None and event_type.removeprefix("v1.") == _GONE:
+        # Stripe refuses the platform from now on, whatever the cache still has.
+        found.add(records.gate(account))
     livemode = event.get("livemode")
     if livemode is not None and not isinstance(livemode, bool):
         raise NotAnEventError(f"`livemode` is {_shown(livemode)}: an event says true or false")
@@ -77,6 +83,7 @@ def affected(event: Mapping[str, Any]) -> Affected:
         livemode,
         _seconds(event.get("created")),
         tuple(sorted(name for name in found if not records.is_never_kept(name))),
+        by_context=account is not None and event.get("account") is None,
     )
 
 

@@ -21,17 +21,21 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One slot of the cache. `binding` ties a stored value to this very slot, so that a misplaced one is noticed."""
+    """One slot of the cache. `binding` ties a stored value to this very slot, so that a misplaced one is noticed.
+
+    `gate` names a record that every value of the namespace embeds, so that it is read together with the slot.
+    """
 
     namespace: str
     record: str
     variant: str
     binding: bytes = field(repr=False, default=b"")
+    gate: str = field(repr=False, default="", compare=False)
 
     @classmethod
-    def of(cls, namespace: str, record: str, variant: str) -> Key:
+    def of(cls, namespace: str, record: str, variant: str, gate: str = "") -> Key:
         """Build a key with its binding."""
-        return cls(namespace, record, variant, digest(namespace, record, variant))
+        return cls(namespace, record, variant, digest(namespace, record, variant), gate)
 
 
 def digest(*parts: str) -> bytes:

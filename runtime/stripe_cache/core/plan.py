@@ -10,9 +10,12 @@ from urllib.parse import urlsplit
 from stripe_cache.core import catalog, query
 from stripe_cache.core.errors import RequestError
 from stripe_cache.core.key import Key, fingerprint, is_label, livemode_of, namespace_of, variant_of
-from stripe_cache.core.records import place
+from stripe_cache.core.reach import spread
+from stripe_cache.core.records import gate, place
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stripe_cache.core.policy import Policy
 
 _CURSORS = frozenset({"starting_after", "ending_before", "page"})
@@ -139,13 +142,40 @@ class Planner:
             return ()
         return tuple(namespace_of(label, livemode=mode) for mode in served if livemode in {None, mode})
 
+    def places(
+        self, records: Iterable[str], account: str | None, *, livemode: bool | None, by_context: bool = False
+    ) -> dict[str, tuple[str, ...]]:
+        """Name the namespaces a change is told in, and which records are void in each (`reach.py`).
+
+        `account` and `livemode` as for `namespaces`; `by_context` if a Stripe-Context, or an event's, named the
+        account: that may be the operator's own.
+        """
+        if account and not is_label(account):
+            return {}
+        labels = spread(self._identity.account, account, records, unsure=by_context)
+        return {
+            namespace: named
+            for label, named in labels.items()
+            for namespace in self.namespaces(label, livemode=livemode)
+        }
+
+    def written(self, request: Request, records: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Name the namespaces in which a write is told, and which of the records it touches are void in each."""
+        account = _account(request)
+        return self.places(records, account, livemode=self._mode(request), by_context=not request.account)
+
+    def repaired(self, plan: Plan, records: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Name where records are void that an answer was found to be wrong about, and which of them in each."""
+        account, livemode = _account(plan.target), plan.key.namespace.endswith(".live")
+        return self.places(records, account, livemode=livemode, by_context=not plan.target.account)
+
     def namespace_of(self, request: Request) -> str | None:
         """Name the namespace a request belongs to; None if its credential is of a mode that is not served."""
+        return next(iter(self.namespaces(_account(request), livemode=self._mode(request))), None)
+
+    def _mode(self, request: Request) -> bool:
         mode = livemode_of(request.credential)
-        if mode is None:
-            mode = bool(self._identity.livemode)
-        account = request.account or request.context.rpartition("/")[2] or None
-        return next(iter(self.namespaces(account, livemode=mode)), None)
+        return bool(self._identity.livemode) if mode is None else mode
 
     def _plan(self, request: Request) -> Plan | Bypass:
         if not query.is_plain(request.url):
@@ -179,12 +209,14 @@ class Planner:
             parts.path,
             query.canonical(pairs),
         )
+        account = _account(request)
+        gates = (gate(account),) if account and account != self._identity.account else ()
         fresh = rule.ttl_with_events if self._events else rule.ttl
         return Plan(
-            Key.of(namespace, placement.record, variant),
+            Key.of(namespace, placement.record, variant, *gates),
             rule.object_type,
             Lifetimes(fresh, rule.stale_window, min(rule.memory_ttl, fresh), rule.redis_ttl),
-            placement.embeds,
+            (*placement.embeds, *gates),
             Target(request.url, request.account, request.context, request.version),
         )
 
@@ -192,3 +224,8 @@ class Planner:
         if self._identity.shared_scope and credential.startswith("sk_"):
             return f"scope:{self._identity.shared_scope}"
         return f"key:{fingerprint(credential, self._identity.fingerprint_secret)}"
+
+
+def _account(request: Request | Target) -> str | None:
+    """Name whom a request is made for: the innermost account of a context such as `org_1/acct_2`."""
+    return request.account or request.context.rpartition("/")[2] or None

@@ -87,19 +87,21 @@ def new_token() -> str:
 def look(tier: Tier, keys: Sequence[Key]) -> list[Found | None]:
     """Read slots of one namespace and drop those whose embedded records have moved on.
 
-    One round trip, and a second one only if a value with embedded records was found.
+    One round trip, and a second one only if a value with embedded records, other than its gate, was found. A gate is
+    read together with the value: not earlier than the look begins, which is all that a look promises of the rest.
     """
     if not keys:
         return []
-    namespace = keys[0].namespace
+    namespace, gates = keys[0].namespace, sorted({key.gate for key in keys if key.gate})
+    readings = tier.read(namespace, [*(Slot(key.record, key) for key in keys), *map(Slot, gates)])
     found: list[Found | None] = [
         None if reading.stored is None or reading.generation is None else Found(reading.stored, reading.generation)
-        for reading in tier.read(namespace, [Slot(key.record, key) for key in keys])
+        for reading in readings[: len(keys)]
     ]
-    embedded = sorted({record for one in found if one for record in one.stored.entry.embeds})
-    if not embedded:
-        return found
-    standing = generations(tier, namespace, embedded)
+    standing = {gate: reading.generation for gate, reading in zip(gates, readings[len(keys) :], strict=True)}
+    embedded = sorted({record for one in found if one for record in one.stored.entry.embeds} - standing.keys())
+    if embedded:
+        standing |= generations(tier, namespace, embedded)
     return [one if one and is_vouched_for(one.stored, standing) else None for one in found]
 
 

@@ -8,6 +8,7 @@
   which partition or parent an object belongs to.
 - a dependency: `?customer-gone=cus_1`. Nothing is kept under it either; answers embed it that change when something
   happens to an object which they only name (`depends` in `data/effects.json`).
+- a gate, the dependency `?connected=acct_1`: everything that is read on behalf of a connected account embeds it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _RECORD = re.compile(r"(?!#)[!-z~]{1,500}", re.ASCII)
 _SHOWN = 60
 _KEPT = frozenset({"retrieve", "list", "singleton"})
+_CONNECTED = "connected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,16 @@ def dependency(kind: str, value: str) -> str:
     name = f"?{kind}={value}" if kind else value
     # Lookup keys are free text.
     return name if is_record(name) else f"?{kind}:{variant_of(kind, value)}"
+
+
+def gate(account: str) -> str:
+    """Name the record that everything read on a connected account's behalf embeds: voiding it voids all of that."""
+    return dependency(_CONNECTED, account)
+
+
+def is_gate(record: str) -> bool:
+    """Tell whether a record is one that `gate` names."""
+    return record.startswith(f"?{_CONNECTED}=")
 
 
 def is_never_kept(record: str) -> bool:

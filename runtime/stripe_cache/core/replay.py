@@ -34,7 +34,7 @@ class ReplayableOutbox(Protocol):
     """An outbox that can be read. Thread-safe; raises TierError."""
 
     def entries(self, namespace: str) -> list[Entry]:
-        """Read everything kept for a namespace."""
+        """Read everything kept for a namespace, perhaps with what the same place keeps for others."""
         ...
 
     def forget(self, namespace: str, entries: Sequence[Entry]) -> None:
@@ -65,7 +65,7 @@ class Replayer:
         self._meter = meter
 
     def run(self, namespace: str, may_go_on: Callable[[], bool] = lambda: True) -> Replayed:
-        """Tell each tier what the entries say it missed, each record once, while there is time.
+        """Tell each tier what the entries say it missed, each record of a namespace once, while there is time.
 
         Forgets an entry after the tiers confirmed it: who crashes in between leaves it to be told again. Raises
         TierError if the outbox itself cannot be read.
@@ -75,16 +75,19 @@ class Replayer:
         if not found:
             return report
         # Everything in a tier covers all that was put down about that tier before the search began.
-        everything = [one for one in found if one.missed.is_everything]
-        alike: dict[tuple[str, ...], list[Entry]] = {}
+        collapsed: dict[str, list[Entry]] = {one.missed.namespace: [] for one in found if one.missed.is_everything}
+        alike: dict[tuple[str, tuple[str, ...]], list[Entry]] = {}
         for one in found:
-            if not (everything and one.missed.tiers == COLLAPSED):
-                alike.setdefault(tuple(sorted(one.missed.tiers)), []).append(one)
-        if everything:
-            self._attempt(report, lambda: self._tell_everything(namespace, found, report, may_go_on))
-        for tiers, entries in alike.items():
+            place = one.missed.namespace
+            if place in collapsed and one.missed.tiers == COLLAPSED:
+                collapsed[place].append(one)
+            else:
+                alike.setdefault((place, tuple(sorted(one.missed.tiers))), []).append(one)
+        for place, covered in collapsed.items():
+            self._attempt(report, partial(self._tell_everything, place, covered, report, may_go_on))
+        for (place, tiers), entries in alike.items():
             # One tier that is away, or that this process does not know, keeps no other one waiting.
-            self._attempt(report, partial(self._tell, namespace, tiers, entries, report, may_go_on))
+            self._attempt(report, partial(self._tell, place, tiers, entries, report, may_go_on))
         self._meter.count(metrics.OUTBOX_REPLAYED, report.confirmed)
         self._meter.count(metrics.OUTBOX_LEFT, report.left)
         return report
@@ -115,7 +118,7 @@ class Replayer:
             self._forget(namespace, step, report)
 
     def _tell_everything(
-        self, namespace: str, found: list[Entry], report: Replayed, may_go_on: Callable[[], bool]
+        self, namespace: str, covered: list[Entry], report: Replayed, may_go_on: Callable[[], bool]
     ) -> None:
         for tier in COLLAPSED:
             if tier not in self._names:
@@ -127,7 +130,7 @@ class Replayer:
         #   memory: holds C, saw the count 7     Redis: evicts C     replay: finds no C, forgets     count: still 7
         # Unless the count moves after the last page, that memory goes on trusting its copy until the TTL.
         self._invalidator.count_as_told(namespace, COLLAPSED)
-        self._forget(namespace, [one for one in found if one.missed.tiers == COLLAPSED], report)
+        self._forget(namespace, covered, report)
 
     def _forget(self, namespace: str, entries: Sequence[Entry], report: Replayed) -> None:
         self._outbox.forget(namespace, entries)

@@ -24,7 +24,7 @@ from stripe_cache.core.ports import NO_HOLD, HoldChange
 from stripe_cache.core.writes import is_read_only, touched_after, touched_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from stripe_cache.core.catalog import Operation
     from stripe_cache.core.clock import Clock
@@ -44,9 +44,20 @@ class Write:
     Nothing here raises: a sick cache must not make a write fail, nor look as if it had failed.
     """
 
-    def __init__(self, invalidator: Invalidator, namespace: str, method: str, url: str, form: Any) -> None:
+    def __init__(
+        self,
+        invalidator: Invalidator,
+        namespace: str,
+        method: str,
+        url: str,
+        form: Any,
+        *,
+        places: Callable[[Sequence[str]], Mapping[str, Sequence[str]]] = lambda _: {},
+    ) -> None:
+        """`places` names the other namespaces in which records are void, and which of them are void in each."""
         self._invalidator = invalidator
         self._namespace = namespace
+        self._places = places
         self._path = urlsplit(url).path
         self._operation: Operation | None = catalog.match(method, self._path)
         self._pairs = _pairs_of(form)
@@ -68,7 +79,8 @@ class Write:
         with self._lock:
             if not self._ended:
                 self._hold = protocol.new_hold(now)
-                self._void(self._before, HoldChange(add=self._hold))
+                for namespace, named in self._spread(self._before).items():
+                    self._void(namespace, named, HoldChange(add=self._hold))
 
     def end(self, body: bytes | str | None) -> None:
         """Void it again, with whatever the answer says was touched besides; `body` is None if no answer came.
@@ -80,14 +92,21 @@ class Write:
         with self._lock:
             self._ended = True
             change = NO_HOLD if body is None else HoldChange(remove=self._hold)
-            # What is held comes first: nothing but this void takes the hold away.
-            named = [*self._before, *_ordered({*after}.difference(self._before))]
-            self._void(named[:MOST_RECORDS], change)
-            self._postpone(named[MOST_RECORDS:])
+            held = self._spread(self._before)
+            for namespace, touched in self._spread(after).items():
+                # What is held comes first: nothing but this void takes the hold away.
+                first = held.get(namespace, ())
+                named = [*first, *_ordered({*touched}.difference(first))]
+                self._void(namespace, named[:MOST_RECORDS], change)
+                self._postpone(namespace, named[MOST_RECORDS:])
 
-    def _void(self, records: Sequence[str], change: HoldChange) -> None:
+    def _spread(self, records: Sequence[str]) -> dict[str, Sequence[str]]:
+        """Name what is void in each namespace; with more records there is never less of it, or a hold would stay."""
+        return {self._namespace: records, **self._places(records)}
+
+    def _void(self, namespace: str, records: Sequence[str], change: HoldChange) -> None:
         try:
-            self._invalidator.invalidate(self._namespace, records, change)
+            self._invalidator.invalidate(namespace, records, change)
         except InvalidationError as error:
             # The tiers that missed it are not read by this process until they have been told (debts.py). Other
             # processes may see the old value until the outbox is replayed; without one, until Stripe's event is.
@@ -99,12 +118,12 @@ class Write:
             else:
                 log.warning("a write could not be told to %s, nor queued: the old value may be read there", missed)
 
-    def _postpone(self, records: Sequence[str]) -> None:
+    def _postpone(self, namespace: str, records: Sequence[str]) -> None:
         """Leave to an outbox what a monstrous answer names: a write must not wait for thousands of voids."""
         for start in range(0, len(records), MOST_RECORDS):
             step = records[start : start + MOST_RECORDS]
-            if not self._invalidator.postpone(self._namespace, step):
-                self._void(step, NO_HOLD)
+            if not self._invalidator.postpone(namespace, step):
+                self._void(namespace, step, NO_HOLD)
 
 
 class Attempts:

@@ -18,7 +18,7 @@ from stripe_cache.settings import Settings
 from stripe_cache.wiring import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import stripe
 
@@ -57,51 +57,55 @@ class Container:
         account: str | None,
         livemode: bool | None,
         cause: Cause,
+        by_context: bool = False,
         may_go_on: Callable[[], bool] = lambda: True,
     ) -> str:
-        """Void what an event names, and measure how long after the event that was.
+        """Void what an event names, in every namespace that keeps it, and measure how long after the event that was.
 
         Returns "done", "queued" if an outbox has some of it, or "repeated" if the event was applied before. What
         names more than MOST_RECORDS goes through an outbox, or without one on, step by step, while `may_go_on`.
         Raises as `Engine.invalidate` where neither is enough.
         """
         engine = self.cache.engine
-        namespaces = engine.planner.namespaces(account, livemode=livemode)
-        if engine.seen and cause.event and engine.seen.known(namespaces, [cause.event]):
+        places = engine.places(records, account=account, livemode=livemode, by_context=by_context)
+        if engine.seen and cause.event and engine.seen.known([*places], [cause.event]):
             self.meter.count(metrics.EVENT_REPEATED)
             return "repeated"
         queued = False
-        for start in range(0, len(records), MOST_RECORDS):
-            step = records[start : start + MOST_RECORDS]
-            if start and self._postpone(namespaces, step, cause):
+        most = max(map(len, places.values()), default=0)
+        for start in range(0, most, MOST_RECORDS):
+            step = {namespace: named[start : start + MOST_RECORDS] for namespace, named in places.items()}
+            if start and self._postpone(step, cause):
                 queued = True
                 continue
             if not may_go_on():
-                raise InvalidationError(tuple(step), {}, {"time": f"there was none left for {len(records) - start}"})
+                raise InvalidationError(tuple(records), {}, {"time": f"there was none left for {most - start}"})
             try:
-                engine.invalidate(step, account=account, livemode=livemode, cause=cause)
+                engine.void(step, cause)
             except InvalidationError as error:
                 if not error.queued:
                     raise
                 queued = True
         self.meter.count(metrics.WEBHOOK_ACCEPTED)
         if not queued:
-            self._confirmed(namespaces, records, cause)
+            self._confirmed(places, cause)
         return "queued" if queued else "done"
 
-    def _confirmed(self, namespaces: Sequence[str], records: Sequence[str], cause: Cause) -> None:
+    def _confirmed(self, places: Mapping[str, Sequence[str]], cause: Cause) -> None:
         """Do what may only be done, or is only known, after every tier has confirmed; nothing here fails an event."""
         engine = self.cache.engine
         if engine.seen and cause.event:
-            engine.seen.mark(namespaces, [cause.event])
+            engine.seen.mark([*places], [cause.event])
         engine.invalidator.pay_debts()
         if engine.heat:
-            engine.heat.refresh(namespaces, records)
+            for namespace, records in places.items():
+                engine.heat.refresh([namespace], records)
         if cause.created is not None:
             self.meter.observe(metrics.WEBHOOK_LAG, max(0.0, engine.clock.now() - cause.created) * 1000)
 
-    def _postpone(self, namespaces: Sequence[str], records: Sequence[str], cause: Cause) -> bool:
-        postponed = [self.cache.engine.invalidator.postpone(namespace, records, cause) for namespace in namespaces]
+    def _postpone(self, places: Mapping[str, Sequence[str]], cause: Cause) -> bool:
+        invalidator = self.cache.engine.invalidator
+        postponed = [invalidator.postpone(namespace, records, cause) for namespace, records in places.items()]
         return all(postponed)
 
     def client(self) -> stripe.StripeClient:

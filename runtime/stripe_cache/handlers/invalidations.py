@@ -87,16 +87,15 @@ def _missed(parts: Container, body: Any) -> list[Missed]:
         return [missed]
     if "records" in body and "detail" not in body:
         records = tuple(name if is_broad(name) else validate_record(name) for name in body["records"])
-        places, cause = planner.namespaces(body.get("account"), livemode=body.get("livemode")), cause_of(body)
+        places, cause = planner.places(records, body.get("account"), livemode=body.get("livemode")), cause_of(body)
     else:
         found = _event(parts, body)
-        records, cause = found.records, found.cause
-        places = planner.namespaces(found.account, livemode=found.livemode) if records else ()
-        if seen and seen.known(places, [cause.event]):
+        cause, places = found.cause, parts.cache.engine.places_of(found) if found.records else {}
+        if seen and seen.known([*places], [cause.event]):
             parts.meter.count(metrics.EVENT_REPEATED)
             return []
     tiers = parts.cache.engine.invalidator.shared_names
-    return [Missed(namespace, records, tiers, cause) for namespace in places]
+    return [Missed(namespace, records, tiers, cause) for namespace, records in places.items()]
 
 
 def _tell(
@@ -148,4 +147,11 @@ def _event(parts: Container, message: dict[str, Any]) -> Affected:
 
 def _apply(parts: Container, message: dict[str, Any], may_go_on: Callable[[], bool]) -> None:
     found = _event(parts, message)
-    parts.apply(found.records, account=found.account, livemode=found.livemode, cause=found.cause, may_go_on=may_go_on)
+    parts.apply(
+        found.records,
+        account=found.account,
+        livemode=found.livemode,
+        cause=found.cause,
+        by_context=found.by_context,
+        may_go_on=may_go_on,
+    )

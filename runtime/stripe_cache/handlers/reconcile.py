@@ -85,7 +85,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _replay(parts: Container, account: str | None, may_go_on: Callable[[], bool]) -> dict[str, Replayed]:
     """Tell tiers what they missed: before the sweep, because an event that the sweep finds may be one of them."""
-    namespaces = parts.cache.engine.planner.namespaces(account, livemode=None)
+    # What is kept about connected accounts is kept with the operator's own.
+    namespaces = () if account else parts.cache.engine.planner.namespaces(None, livemode=None)
     return replay_all(parts.replayer, namespaces, may_go_on)
 
 

@@ -42,6 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             account=found.account,
             livemode=found.livemode,
             cause=found.cause,
+            by_context=found.by_context,
             may_go_on=time_left(context),
         )
     except (ValueError, RecursionError, RequestError) as error:

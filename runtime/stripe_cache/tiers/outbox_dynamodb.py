@@ -6,6 +6,9 @@
 A table without a sort key cannot list its items, so an outbox has a fixed few. A set takes and gives up entries in
 one write each without a look at the others: two writers, or two replayers, or one of each never lose one. A write
 costs units for the whole item; the bounds keep it to some 20 KB as a rule and under DynamoDB's 400 KB always.
+
+Nobody could find the items of every connected account there is: their entries lie in the operator's own (`home`), each
+saying which namespace it is about. Whoever replays that one replays them all.
 """
 
 from __future__ import annotations
@@ -40,30 +43,39 @@ class DynamoDBOutbox:
 
     tier = "dynamodb"
 
-    def __init__(self, connect: Callable[[], Any], table: str, clock: Clock) -> None:
+    def __init__(
+        self, connect: Callable[[], Any], table: str, clock: Clock, home: Callable[[str], str] = lambda own: own
+    ) -> None:
+        """`home` names the namespace in whose items the entries of another one lie."""
         self._table = Table(connect, table)
         self._clock = clock
+        self._home = home
 
     def put(self, missed: Missed) -> None:
-        """Add it to one of the items; a full one makes it everything in the namespace, if only Redis missed it."""
+        """Add it to one of the items; a full one makes it everything in the namespace, if only Redis missed it.
+
+        Not for a connected account: there would be one more item to find. Raises TierError.
+        """
+        home = self._home(missed.namespace)
         texts = [] if missed.is_everything else list(_entries(missed))
         until = {"N": str(int(self._clock.now() + OUTBOX_TTL))}
         if 0 < len(texts) <= _MOST_PER_PUT:
             with suppress(ItemTooLargeError):
                 put = self._table.update(
-                    _pk(missed.namespace, str(secrets.randbelow(SHARDS))),
+                    _pk(home, str(secrets.randbelow(SHARDS))),
                     "SET exp = :x ADD q :q",
                     {":x": until, ":q": {"SS": texts}, ":most": {"N": str(MOST_PER_SHARD)}},
                     condition="attribute_not_exists(q) OR size(q) < :most",
                 )
                 if put is not None:
                     return
-        if missed.tiers != COLLAPSED:
-            raise TierError(f"dynamodb: the outbox of {missed.namespace} is full")
-        self._table.update(_pk(missed.namespace, _ALL), "SET g = :g, exp = :x", {":g": {"S": new_token()}, ":x": until})
+        if missed.tiers != COLLAPSED or missed.namespace != home:
+            raise TierError(f"dynamodb: the outbox of {home} is full")
+        self._table.update(_pk(home, _ALL), "SET g = :g, exp = :x", {":g": {"S": new_token()}, ":x": until})
 
     def entries(self, namespace: str) -> list[Entry]:
         """Read all items in one call. An entry that cannot be read stands for everything that Redis may have missed."""
+        namespace = self._home(namespace)
         pks = [_pk(namespace, name) for name in (*map(str, range(SHARDS)), _ALL)]
         found = []
         for pk, item in sorted(self._table.get_many(pks, "pk, q, g").items()):
@@ -79,6 +91,7 @@ class DynamoDBOutbox:
 
     def forget(self, namespace: str, entries: Sequence[Entry]) -> None:
         """Remove them with one write per item that held some."""
+        namespace = self._home(namespace)
         by_shard: dict[str, list[str]] = {}
         for one in entries:
             shard, space, text = one.handle.partition(" ")
