@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -86,5 +87,7 @@ def check_enum(field: str, value: str, choices: type[Choice]) -> Choice:
 
 def _said(field: str, value: object) -> str:
     # To Python, what is known at deployment only is a placeholder or a huge negative number.
-    late = isinstance(value, str | int | float) and cdk.Token.is_unresolved(value)
+    # CDK's process cannot read anything else, and ends for good at a NaN.
+    asked = isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    late = asked and cdk.Token.is_unresolved(value)
     return f"{field} is known at deployment only" if late else f"{field}={value!r}"
