@@ -1,4 +1,4 @@
-"""Answers that show objects of two accounts: a platform's transfer, and the payment a connected account got by it."""
+"""Answers that show objects of two accounts, and answers under way while the other account tells of a change."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 import stripe
 from world import status_of
+
+from stripe_cache.core import directives
+from stripe_cache.core.answer import Response
+from stripe_cache.core.plan import Plan, Request
+from stripe_cache.core.steps import Ticket
 
 if TYPE_CHECKING:
     from world import World
@@ -66,3 +71,45 @@ def test_an_object_of_the_platform_inside_an_answer_of_a_connected_account_is_no
     for _ in range(2):
         read = client.v1.charges.retrieve("py_1", {"expand": ["source_transfer"]}, options={"stripe_account": account})
         assert status_of(read) == NOT_KEPT
+
+
+EMBEDDING = "the platform, embedding"
+SLOW = {
+    EMBEDDING: ("/v1/transfers/tr_1", "", "charge.updated", {"id": "py_1", "object": "charge"}),
+    "the platform": ("/v1/accounts/{account}", "", "account.updated", {"object": "account"}),
+    "the account": ("/v1/account", "{account}", "person.updated", {"id": "person_1", "object": "person"}),
+}
+
+
+# A charge of the connected account has no event of the platform.
+@pytest.mark.parametrize(
+    ("who", "teller"),
+    [
+        (who, teller)
+        for who in SLOW
+        for teller in ("the platform", "the account")
+        if (who, teller) != (EMBEDDING, "the platform")
+    ],
+)
+def test_a_slow_answer_loses_against_what_the_other_namespace_was_told(world: World, who: str, teller: str) -> None:
+    """The lease is taken in one namespace, and the change is told as the other one's."""
+    account = f"acct_{uuid.uuid4().hex[:12]}"
+    path, asker, kind, about = SLOW[who]
+    old = {"id": "tr_1", "object": "transfer", "destination_payment": {"id": "py_1", "object": "charge"}}
+    if "account" in path:
+        old = {"id": account, "object": "account"}
+    cache = world.cache("redis", "dynamodb")
+    url = f"{world.fake.url}{path.format(account=account)}"
+    asked = Request("get", url, world.key(), asker.format(account=account), "", "2026-10-28.endive")
+    plan, reads = cache.engine.planner.plan(asked), cache.engine.reads
+    assert isinstance(plan, Plan)
+    ticket = reads.begin(plan, directives.NONE)
+    assert isinstance(ticket, Ticket)
+    body = {"account": account, "id": account, **about}
+    event = {"id": "evt_1", "object": "event", "type": kind, "livemode": False, "data": {"object": body}}
+    cache.apply_event(event | ({"account": account} if teller == "the account" else {}))
+    answer = reads.complete(ticket, Response(200, {}, json.dumps(old).encode()))
+    assert str(answer.status) == NOT_KEPT
+    again = reads.begin(plan, directives.NONE)
+    assert isinstance(again, Ticket)
+    assert str(reads.complete(again, Response(200, {}, json.dumps(old).encode())).status) == KEPT
