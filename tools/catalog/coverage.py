@@ -33,7 +33,7 @@ An answer is void as soon as the cache hears of a change, and expires when its T
 - **from writes** through this client: every one voids the objects on its path, their collections, what is kept below
   them and what is listed under "side effects", before it is sent and after its answer.
 - **from neither**, if somebody else changes a type without events, such as an operator in the Dashboard. Then the TTL
-  is the bound.
+  is the bound, also for the object inside another: an answer lives no longer than any of the types in it.
 
 *Lists*: **precise** means that an event voids the lists the object is in (unfiltered, and its customer's or parent's)
 and not those of other customers; **broad** means that some event does not say which, so all of them are voided. A thin
