@@ -57,7 +57,12 @@ GROUPS = {
     "ttl": ("TTL alone", "Nobody writes them through the API and no event tells of them."),
 }
 _SHOWN = 6
-_KINDS = {"": "in any way", "customer-gone": "it is deleted", "lookup-key": "another price takes it over"}
+_KINDS = {
+    "": "in any way",
+    "customer-gone": "it is deleted",
+    "customer-billing": "it is billed, pays or is deleted",
+    "lookup-key": "another price takes it over",
+}
 # Where effects.json looks for ids inside a body, besides the references that the catalog knows.
 _NESTED: Mapping[str, Mapping[str, str]] = {
     "subscription": {"items.data.id": "subscription_item"},
@@ -268,4 +273,5 @@ def _named(row: effects.Effect) -> str:
     )
     ids = (f"the object in `{path}`" for path in row.ids)
     keys = (f"what depends on `{kind}`" for kind in row.keys)
-    return ", ".join([*ids, *lists, *keys, *(["the account"] if row.owner else [])])
+    types = (f"every `{name}`" for name in row.types)
+    return ", ".join([*ids, *lists, *keys, *types, *(["the account"] if row.owner else [])])

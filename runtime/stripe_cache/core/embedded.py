@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from stripe_cache.core import catalog
-from stripe_cache.core.effects import effects, texts
+from stripe_cache.core.effects import ANY, effects, texts
 from stripe_cache.core.errors import RequestError
 from stripe_cache.core.policy import is_never_cached
 from stripe_cache.core.records import collection_records, dependency, is_never_kept, is_record, place
@@ -27,14 +27,15 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
 
     An object counts when it carries its own id (an unexpanded id string cannot go stale), and otherwise by its path if
     it lives at one; a list inside counts by its url, because a new member changes the answer too; then there are the
-    dependencies of `data/effects.json`. A list that is the whole answer does not count by its url: it is kept under a
-    record of its own, and the url, which carries no filter, would void it with everybody's members. Raises
-    NotEmbeddableError.
+    dependencies of `data/effects.json`, and the types that it voids at large. A list that is the whole answer does not
+    count by its url: it is kept under a record of its own, and the url, which carries no filter, would void it with
+    everybody's members. Raises NotEmbeddableError.
     """
     if not isinstance(body, dict | list):
         raise NotEmbeddableError(f"the answer is a {type(body).__name__}, and no object of Stripe's")
     found = set(always)
-    depends = effects().depends
+    depends, at_large = effects().depends, effects().at_large
+    found.update(dependency(ANY, kind) for kind in _alone(body) & at_large.keys())
     remaining = [body]
     while remaining:
         value = remaining.pop()
@@ -50,10 +51,19 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
             found.update(_object_records(kind, value, inside=value is not body))
             for one in depends.get(kind, ()):
                 found.update(dependency(one.kind, text) for text in texts(value, one.field))
+            if at_large.get(kind):
+                found.add(dependency(ANY, kind))
     found.discard(own)
     if len(found) > MOST:
         raise NotEmbeddableError(f"the answer embeds {len(found)} records; at most {MOST} are checked on a read")
     return tuple(sorted(found))
+
+
+def _alone(body: Any) -> set[str]:
+    """Name the types that the answer is about: its own, or those of the members of the list that it is."""
+    members = body.get("data") if isinstance(body, dict) and body.get("object") == "list" else [body]
+    kinds = (one.get("object") for one in members or () if isinstance(one, dict)) if isinstance(members, list) else ()
+    return {kind for kind in kinds if isinstance(kind, str)}
 
 
 def _object_records(kind: str, value: dict[str, Any], *, inside: bool) -> set[str]:

@@ -167,6 +167,8 @@ class Planner:
             f"{parts.scheme}://{parts.netloc}",
             parts.path,
             query.canonical(pairs),
+            # An entry made by other rules lacks names by which this version would void it: it is another variant.
+            catalog.rules(),
         )
         return Plan(
             Key.of(namespace, placement.record, variant),
