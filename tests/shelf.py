@@ -78,17 +78,13 @@ class Shelf:
     def hear(self, event_type: str, body: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> None:
         """Apply a snapshot event of the account itself."""
         data = {"object": body} | ({"previous_attributes": previous} if previous else {})
-        self._cache.apply_event({**_EVENT, "object": "event", "type": event_type, "data": data})
+        self.apply({"object": "event", "type": event_type, "data": data})
 
-    def hear_thin(self, event_type: str, object_type: str, path: str) -> None:
-        """Apply a thin event about the object at a path."""
-        related = {"id": path.rpartition("/")[2], "type": object_type, "url": path}
-        self._cache.apply_event({**_EVENT, "object": "v2.core.event", "type": event_type, "related_object": related})
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Apply an event as it comes."""
+        self._cache.apply_event({"id": "evt_1", "livemode": False, "created": 1, **event})
 
     def _send(self, method: str, path: str, body: Mapping[str, Any], **form: Any) -> str:
         self._stripe.body = body
         answer = self._client.raw_request(method, path, **form)
         return answer.headers.get("cache-status", "")
-
-
-_EVENT = {"id": "evt_1", "livemode": False, "created": 1}
