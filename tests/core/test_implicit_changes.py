@@ -20,6 +20,7 @@ from implicit_changes import (
     INVOICE,
     ITEM,
     MONEY,
+    OF_ACCOUNT,
     PENDING,
     PERSON,
     PLACES,
@@ -49,6 +50,23 @@ def test_a_write_leaves_nothing_old_of_what_it_changes_besides(case: Written) ->
 def test_an_event_leaves_nothing_old_of_what_it_stands_for(case: Told) -> None:
     shelf, paths = shelved(*case.changed)
     shelf.hear(case.event, case.body, case.previous)
+    assert [path for path in paths if shelf.has(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("event", "path", "changed"),
+    [
+        ("v1.payment_method.detached", "/v1/payment_methods/pm_1", (CUSTOMER, SUBSCRIPTION)),
+        ("v1.coupon.deleted", "/v1/coupons/co_1", (CODE,)),
+        ("v1.account.updated", "/v1/accounts/acct_9", OF_ACCOUNT),
+        ("v1.customer.subscription.updated", "/v1/subscriptions/sub_1", (ITEM,)),
+        ("v1.balance.available", "/v1/balance", (MONEY,)),
+    ],
+)
+def test_a_thin_event_voids_what_names_its_object(event: str, path: str, changed: tuple[Body, ...]) -> None:
+    shelf, paths = shelved(*changed)
+    related = {"id": path.rpartition("/")[2], "type": event.split(".")[1], "url": path}
+    shelf.apply({"object": "v2.core.event", "type": event, "related_object": related})
     assert [path for path in paths if shelf.has(path)] == []
 
 

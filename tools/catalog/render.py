@@ -6,10 +6,13 @@ import ast
 import hashlib
 import json
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog import events, objects, operations, sources
 from stripe_cache.core import catalog as runtime_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _EMBEDDED_VERSION = 2
 """To be counted up when `core/embedded.py` or `core/records.py` come to note other records than before."""
@@ -25,7 +28,7 @@ def catalog() -> str:
         if operation.kind == "retrieve"
     }
     rows = [_operation(operation, eventful, retrieves) for operation in operations.operations()]
-    return _document({"operations": rows}, {"rules": _rules()})
+    return _document({"operations": rows}, {"rules": rules_of(runtime_catalog.read("effects.json"))})
 
 
 def catalog_types() -> str:
@@ -64,11 +67,10 @@ def _operation(operation: operations.Operation, eventful: set[str], retrieves: d
     return [*row, more] if more else row
 
 
-def _rules() -> str:
+def rules_of(effects: Mapping[str, Any]) -> str:
     """Give another name to every set of rules by which entries note what voids them."""
-    table = runtime_catalog.read("effects.json")
-    depends = sorted([name, row["field"], row["as"]] for row in table["depends"] for name in row["objects"])
-    at_large = sorted([name, row["inside"]] for name, row in table["at_large"].items())
+    depends = sorted([name, row["field"], row["as"]] for row in effects["depends"] for name in row["objects"])
+    at_large = sorted([name, row["inside"]] for name, row in effects["at_large"].items())
     noted = json.dumps([_EMBEDDED_VERSION, depends, at_large])
     return hashlib.sha256(noted.encode()).hexdigest()[:12]
 
