@@ -155,6 +155,7 @@ def _kept() -> tuple[str, ...]:
     return tuple(name for name in Policy.default().types if not is_never_cached(name))
 
 
+@functools.cache
 def _members(record: str) -> tuple[str, ...]:
     """Name the types in a collection, by its record; none in one that nobody keeps."""
     path, _, rest = record.partition("?")
@@ -181,21 +182,26 @@ def _lists(name: str) -> str:
     return "broad" if any(record.endswith("?*") for found in mine for record in found) else "precise"
 
 
-@functools.cache
 def _writes(name: str) -> tuple[str, ...]:
     """Find the writes that void the type's objects or collections."""
     found = []
+    for written, returned, touched in _touched():
+        own = returned and (name in returned or touched & samples.noted(name, returned[0]))
+        if own or any(name in _members(record) for record in touched):
+            found.append(written)
+    return tuple(found)
+
+
+@functools.cache
+def _touched() -> tuple[tuple[str, tuple[str, ...], frozenset[str]], ...]:
+    """List each write with the types it returns and the records it voids."""
+    found = []
     for operation in runtime_catalog.operations():
-        if operation.method == "get":
-            continue
-        path = "/".join("id_1A" if segment.startswith("{") else segment for segment in operation.path.split("/"))
-        answered = operation.objects[0] if operation.objects else ""
-        body = samples.sample(answered) if answered else {}
-        touched = frozenset(writes.touched_after(operation, path, (), body))
-        if any(name in _members(record) for record in touched) or (
-            answered and (name in operation.objects or touched & samples.noted(name, answered))
-        ):
-            found.append(f"{operation.method} {operation.path}")
+        if operation.method != "get":
+            path = "/".join("id_1A" if segment.startswith("{") else segment for segment in operation.path.split("/"))
+            body = samples.sample(operation.objects[0]) if operation.objects else {}
+            touched = frozenset(writes.touched_after(operation, path, (), body))
+            found.append((f"{operation.method} {operation.path}", operation.objects, touched))
     return tuple(found)
 
 
