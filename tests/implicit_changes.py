@@ -201,6 +201,7 @@ WRITES = [
     Written("delete", "/v1/invoiceitems/ii_1", {"id": "ii_1", "object": "invoiceitem", "deleted": True}, (INVOICE,)),
     # Lines of invoices.
     Written("post", "/v1/invoices/in_1/add_lines", INVOICE, (INVOICE,)),
+    Written("post", "/v1/invoices/in_1/remove_lines", INVOICE, (INVOICE,)),
     Written("post", "/v1/invoices/in_1/lines/il_1", LINE, (INVOICE,)),
     Written("post", "/v1/invoiceitems", PENDING, (INVOICE,), {"customer": "cus_1", "invoice": "in_1"}),
     # Accounts.
