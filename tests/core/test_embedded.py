@@ -41,7 +41,27 @@ def test_an_unexpanded_id_does_not_count() -> None:
 
 def test_a_customers_end_counts_for_what_ends_with_it() -> None:
     body = {"object": "subscription", "id": "sub_1", "customer": "cus_1"}
-    assert embedded_records(body, "sub_1", ()) == ("?customer-gone=cus_1",)
+    assert embedded_records(body, "sub_1", ()) == ("?customer-billing=cus_1",)
+    body = {"object": "tax_id", "id": "txi_1", "customer": "cus_1"}
+    assert embedded_records(body, "txi_1", ()) == ("?customer-gone=cus_1",)
+
+
+def test_a_default_payment_method_counts_because_its_detachment_names_no_customer() -> None:
+    body = {"object": "customer", "id": "cus_1", "invoice_settings": {"default_payment_method": "pm_1"}}
+    assert embedded_records(body, "cus_1", ()) == ("pm_1",)
+
+
+def test_a_type_that_is_voided_at_large_counts_wherever_it_is_or_only_where_it_is_the_answer() -> None:
+    money = {"object": "balance_transaction", "id": "txn_1"}
+    assert embedded_records({"object": "charge", "id": "ch_1", "balance_transaction": money}, "ch_1", ()) == (
+        "?any=balance_transaction",
+        "txn_1",
+    )
+    item = {"object": "subscription_item", "id": "si_1", "subscription": "sub_1"}
+    assert embedded_records({"object": "subscription", "id": "sub_1", "x": [item]}, "sub_1", ()) == ("si_1",)
+    assert embedded_records(item, "si_1", ()) == ("?any=subscription_item", "sub_1")
+    listed = {"object": "list", "data": [item, None, "x", {"object": []}]}
+    assert "?any=subscription_item" in embedded_records(listed, "/v1/subscription_items", ())
 
 
 def test_what_always_counts_is_added() -> None:

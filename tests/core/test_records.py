@@ -21,6 +21,11 @@ def test_an_object_is_kept_under_its_id_wherever_its_path_hangs() -> None:
     assert placed("/v1/coupons/A%2BB") == Placement("A+B", ())
 
 
+def test_what_no_event_tells_of_but_its_parents_embeds_its_parent() -> None:
+    assert placed("/v1/products/prod_1/features/prodft_1") == Placement("prodft_1", ("prod_1",))
+    assert placed("/v1/transfers/tr_1/reversals/trr_1") == Placement("trr_1", ("tr_1",))
+
+
 def test_an_object_without_id_is_kept_under_its_path() -> None:
     assert placed("/v1/balance") == Placement("/v1/balance", ())
 

@@ -58,10 +58,24 @@ def test_a_mistake_in_the_policy_is_named(change: Callable[[Any], object], said:
         ({"event": "quote.*", "lists": {"quote": {"customer": "custmer"}}}, "'custmer' is no field"),
         ({"event": "quote.*", "keys": {"lookup-key": "lookup_kye"}}, "'lookup_kye' is no field"),
         ({"event": "quote.*", "lists": {"qoute": {}}}, "'qoute' is no object type"),
+        ({"event": "quote.*", "types": ["quote"]}, "no answer notes that it holds 'quote': give it a row"),
     ],
 )
 def test_a_mistake_in_the_effects_is_named(row: dict[str, Any], said: str) -> None:
     spoiled = _spoil(EFFECTS, lambda document: document["events"].append(row))
+    assert any(said in problem for problem in tables.problems(POLICY, spoiled))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"objects": ["price"], "field": "custmer", "as": ""}, "'custmer' is no field"),
+        ({"objects": ["prce"], "field": "customer", "as": ""}, "'prce' is no object type: did you mean price?"),
+        ({"objects": ["price"], "field": "customer", "as": "gone"}, "'gone' is no kind that any row voids"),
+    ],
+)
+def test_a_mistake_in_the_dependencies_is_named(row: dict[str, Any], said: str) -> None:
+    spoiled = _spoil(EFFECTS, lambda document: document["depends"].append(row))
     assert any(said in problem for problem in tables.problems(POLICY, spoiled))
 
 

@@ -120,7 +120,7 @@ LIST: dict[str, Any] = {"object": "list", "data": []}
         ({"object": "cash_balance", "customer": "cus_1"}, {"/v1/customers/cus_1/cash_balance"}),
         ({"id": "price_1", "object": "price", "lookup_key": "gold"}, {"price_1", "?lookup-key=gold"}),
         ({"id": "price_1", "object": "price", "lookup_key": None}, {"price_1"}),
-        ({"id": "sub_1", "object": "subscription", "customer": {"id": "cus_2"}}, {"sub_1", "?customer-gone=cus_2"}),
+        ({"id": "sub_1", "object": "subscription", "customer": {"id": "cus_2"}}, {"sub_1", "?customer-billing=cus_2"}),
     ],
 )
 def test_what_an_answer_changes_with_is_read_off_its_body(inside: dict[str, Any], expected: set[str]) -> None:

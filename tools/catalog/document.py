@@ -29,7 +29,12 @@ GET, and anything on another host than `api.stripe.com`.
 
 Lists keep their members' rule, but no longer than this: memory {memory}, no events {ttl}, with events {with_events},
 stale {stale} ({reason}).
-An answer with members of several types keeps the shortest times of them all.
+A list inside an object keeps the object's times.
+
+Whatever is inside an answer, expanded or always there, is served for no longer than it would be alone: the answer keeps
+the shortest times of all types in it (*no events*, *with events* and *stale*; how long memory and Redis hold it, its
+own type says). An answer that holds an object of a type that is not cached is not cached: a row turned off, such as
+`price` below, keeps every answer out that embeds a price.
 
 Change rows with `STRIPE_CACHE_POLICY`:
 

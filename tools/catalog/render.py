@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog import events, objects, operations, sources
+from stripe_cache.core import catalog as runtime_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_EMBEDDED_VERSION = 2
+"""To be counted up when `core/embedded.py` or `core/records.py` come to note other records than before."""
 
 
 def catalog() -> str:
@@ -20,7 +28,7 @@ def catalog() -> str:
         if operation.kind == "retrieve"
     }
     rows = [_operation(operation, eventful, retrieves) for operation in operations.operations()]
-    return _document({"operations": rows})
+    return _document({"operations": rows}, {"rules": rules_of(runtime_catalog.read("effects.json"))})
 
 
 def catalog_types() -> str:
@@ -59,8 +67,16 @@ def _operation(operation: operations.Operation, eventful: set[str], retrieves: d
     return [*row, more] if more else row
 
 
-def _document(tables: dict[str, list[list[Any]]]) -> str:
-    head = {"sdk": version("stripe"), "api_version": _api_version()}
+def rules_of(effects: Mapping[str, Any]) -> str:
+    """Give another name to every set of rules by which entries note what voids them."""
+    depends = sorted([name, row["field"], row["as"]] for row in effects["depends"] for name in row["objects"])
+    at_large = sorted([name, row["inside"]] for name, row in effects["at_large"].items())
+    noted = json.dumps([_EMBEDDED_VERSION, depends, at_large])
+    return hashlib.sha256(noted.encode()).hexdigest()[:12]
+
+
+def _document(tables: dict[str, list[list[Any]]], more: dict[str, str] | None = None) -> str:
+    head = {"sdk": version("stripe"), "api_version": _api_version(), **(more or {})}
     parts = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     for key, rows in tables.items():
         lines = ",\n".join(json.dumps(row, separators=(",", ":"), ensure_ascii=True) for row in rows)

@@ -77,6 +77,16 @@ def _effects(document: dict[str, Any]) -> Iterator[str]:
         place = row.get("event") or row.get("write")
         yield from _unknown(place, sorted(words), known_fields(), "field of Stripe's objects")
         yield from _unknown(place, lists, catalog.object_types(), "object type")
+        for name in row.get("types", ()):
+            if name not in document["at_large"]:
+                yield f"{place}: no answer notes that it holds {name!r}: give it a row under at_large"
+    kinds = {kind for row in (*document["events"], *document["writes"]) for kind in row.get("keys", {})}
+    for row in document["depends"]:
+        place = f"depends on {row['field']}"
+        yield from _unknown(place, row["field"].split("."), known_fields(), "field of Stripe's objects")
+        yield from _unknown(place, row["objects"], catalog.object_types(), "object type")
+        yield from _unknown(place, [row["as"]], {"", *kinds}, "kind that any row voids")
+    yield from _unknown("at_large", document["at_large"], catalog.object_types(), "object type")
 
 
 def _unknown(place: str, words: Iterable[str], known: Collection[str], what: str) -> Iterator[str]:

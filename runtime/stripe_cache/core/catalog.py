@@ -92,6 +92,7 @@ class _Node:
 @dataclass(frozen=True, slots=True)
 class _Operations:
     api_version: str
+    rules: str
     rows: tuple[Operation, ...]
     roots: dict[str, _Node]
     collections: dict[str, tuple[Operation, ...]]
@@ -149,6 +150,11 @@ def api_version() -> str:
     return _operations().api_version
 
 
+def rules() -> str:
+    """Name the rules by which this version notes in an entry what voids it; entries made by others are not read."""
+    return _operations().rules
+
+
 def object_types() -> Mapping[str, ObjectType]:
     """Every object type by name; the first call reads a file that requests do not need."""
     return _types()[0]
@@ -175,7 +181,7 @@ def _operations() -> _Operations:
                 collections.setdefault(name, []).append(operation)
             for name in operation.parents:
                 children.setdefault(name, []).append(operation)
-    return _Operations(document["api_version"], rows, roots, _frozen(collections), _frozen(children))
+    return _Operations(document["api_version"], document["rules"], rows, roots, _frozen(collections), _frozen(children))
 
 
 def _operation(row: list[Any]) -> Operation:

@@ -2,8 +2,9 @@
 
 `data/effects.json` gives each row its reason. A row names ids found in the body (`ids`, dotted paths that also walk
 into lists), object types whose collections change (`lists`, the member's field -> the body's field holding its value,
-empty for none) and what other answers depend on (`keys`, the dependency's kind -> the body's field). Rows only ever
-void more, so a row too many costs a read and a row too few costs a stale answer.
+empty for none), what other answers depend on (`keys`, the dependency's kind -> the body's field) and object types any
+of whose objects may have changed (`types`): the last resort where nothing names the one. Rows only ever void more, so
+a row too many costs a read and a row too few costs a stale answer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 from stripe_cache.core import catalog, records
 
 _DEEPEST = 8
+ANY = "any"
+"""The kind of dependency that a row's `types` void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Effect:
     owner: bool
     """The account that sent the event changes too."""
     keys: Mapping[str, str]
+    types: tuple[str, ...]
+    """Types of which every answer is void, whichever object it holds."""
     why: str
 
     def records(self, body: Mapping[str, Any], previous: Mapping[str, Any]) -> set[str]:
@@ -39,6 +44,7 @@ class Effect:
         for object_type, fields in self.lists.items():
             member, old = (_member(fields, holder) for holder in (body, previous))
             found |= records.collection_records(object_type, member, old)
+        found |= {records.dependency(ANY, object_type) for object_type in self.types}
         return found | self._dependencies(body) | self._dependencies(previous)
 
     def records_known(self, fields: Mapping[str, Any]) -> set[str]:
@@ -73,6 +79,8 @@ class Effects:
     """Fields and request parameters that name an object which the write may change -> why."""
     depends: Mapping[str, tuple[Dependency, ...]]
     """Object type -> what its answers depend on beyond themselves and what they embed."""
+    at_large: Mapping[str, bool]
+    """Object types that rows void as a whole -> whether an answer of another type is void too that holds one inside."""
 
     def of_event(self, event_type: str) -> list[Effect]:
         """Find the rows for an event type; thin `v1.` types share their snapshot twin's."""
@@ -99,6 +107,7 @@ def effects() -> Effects:
         tuple(_effect(row["write"], row) for row in document["writes"]),
         document["references"],
         _dependencies(document["depends"]),
+        {name: row["inside"] for name, row in document["at_large"].items()},
     )
 
 
@@ -140,6 +149,7 @@ def _effect(pattern: str, row: Mapping[str, Any]) -> Effect:
         row.get("when", ""),
         row.get("owner", False),
         row.get("keys", {}),
+        tuple(row.get("types", ())),
         row["why"],
     )
 

@@ -7,14 +7,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from stripe_cache.core import catalog
-from stripe_cache.core.effects import effects, texts
+from stripe_cache.core.effects import ANY, effects, texts
 from stripe_cache.core.errors import RequestError
 from stripe_cache.core.policy import is_never_cached
 from stripe_cache.core.records import collection_records, dependency, is_gate, is_never_kept, is_record, place
 
-# The url of the list inside a customer: the API still says it and no longer answers it.
 # What an account that is connected to a platform can be shown of the platform's own.
 _OF_PLATFORMS = frozenset({"application_fee", "fee_refund", "transfer", "transfer_reversal"})
+# The url of the list inside a customer: the API still says it and no longer answers it.
 _SUBSCRIPTIONS = re.compile(r"/v1/customers/([^/]+)/subscriptions")
 MOST = 400
 """More embedded records than this cost more to check on every read than the answer is worth: it is not stored."""
@@ -29,17 +29,17 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
 
     An object counts when it carries its own id (an unexpanded id string cannot go stale), and otherwise by its path if
     it lives at one; a list inside counts by its url, because a new member changes the answer too; then there are the
-    dependencies of `data/effects.json`. A list that is the whole answer does not count by its url: it is kept under a
-    record of its own, and the url, which carries no filter, would void it with everybody's members. Raises
-    NotEmbeddableError, also for an object of a platform in what is read on a connected account's behalf: the platform's
-    events and writes name no connected account to be told.
+    dependencies of `data/effects.json`, and the types that it voids at large. A list that is the whole answer does not
+    count by its url: it is kept under a record of its own, and the url, which carries no filter, would void it with
+    everybody's members. Raises NotEmbeddableError, also for an object of a platform in what is read on a connected
+    account's behalf: the platform's events and writes name no connected account to be told.
     """
     if not isinstance(body, dict | list):
         raise NotEmbeddableError(f"the answer is a {type(body).__name__}, and no object of Stripe's")
     found = set(always)
-    members = body.get("data") if isinstance(body, dict) and body.get("object") == "list" else None
     is_connected = any(map(is_gate, always))
-    depends = effects().depends
+    asked = _asked(body)
+    found.update(dependency(ANY, kind) for kind in _kinds(asked) & effects().at_large.keys())
     remaining = [body]
     while remaining:
         value = remaining.pop()
@@ -52,20 +52,37 @@ def embedded_records(body: Any, own: str, always: tuple[str, ...]) -> tuple[str,
             if value is not body:
                 found.update(_list_records(value.get("url")))
         elif isinstance(kind, str):
-            if is_connected and kind in _OF_PLATFORMS and value is not body and not _is_among(value, members):
-                raise NotEmbeddableError(f"the answer embeds a {kind} of another account, and changes where that does")
-            found.update(_object_records(kind, value, inside=value is not body))
-            for one in depends.get(kind, ()):
-                found.update(dependency(one.kind, text) for text in texts(value, one.field))
+            if is_connected:
+                _check_owner(kind, value, asked)
+            found.update(_object_records(kind, value, inside=value is not body), _dependencies(kind, value))
     found.discard(own)
     if len(found) > MOST:
         raise NotEmbeddableError(f"the answer embeds {len(found)} records; at most {MOST} are checked on a read")
     return tuple(sorted(found))
 
 
-def _is_among(value: object, members: object) -> bool:
-    """Tell whether a value is a member of the list that was asked for, which is an account's own."""
-    return isinstance(members, list) and any(value is member for member in members)
+def _asked(body: Any) -> list[Any]:
+    """Return what was asked for: the object itself, or the members of a list."""
+    if isinstance(body, dict) and body.get("object") == "list":
+        members = body.get("data")
+        return members if isinstance(members, list) else []
+    return [body]
+
+
+def _kinds(values: list[Any]) -> set[str]:
+    kinds = (one.get("object") for one in values if isinstance(one, dict))
+    return {kind for kind in kinds if isinstance(kind, str)}
+
+
+def _check_owner(kind: str, value: dict[str, Any], asked: list[Any]) -> None:
+    # What was asked for on an account's behalf is the account's own; what that embeds may be its platform's.
+    if kind in _OF_PLATFORMS and not any(value is one for one in asked):
+        raise NotEmbeddableError(f"the answer embeds a {kind} of another account, and changes where that does")
+
+
+def _dependencies(kind: str, value: dict[str, Any]) -> set[str]:
+    found = {dependency(one.kind, text) for one in effects().depends.get(kind, ()) for text in texts(value, one.field)}
+    return found | {dependency(ANY, kind)} if effects().at_large.get(kind) else found
 
 
 def _object_records(kind: str, value: dict[str, Any], *, inside: bool) -> set[str]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from stripe_cache.core import catalog, query
+from stripe_cache.core.bounds import Lifetimes
 from stripe_cache.core.errors import RequestError
 from stripe_cache.core.key import Key, fingerprint, is_label, livemode_of, namespace_of, variant_of
 from stripe_cache.core.reach import spread
 from stripe_cache.core.records import gate, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from stripe_cache.core.policy import Policy
+    from stripe_cache.core.policy import Policy, Rule
 
 _CURSORS = frozenset({"starting_after", "ending_before", "page"})
 _PLANS_KEPT = 4096
@@ -35,26 +37,6 @@ class Request(NamedTuple):
     def __repr__(self) -> str:
         # A request may end up in a traceback or a log; the credential must not.
         return f"Request({self.method} {self.url.partition('?')[0]})"
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetimes:
-    """Seconds: of freshness, of the stale window behind it, and for how long memory and Redis keep an entry at most."""
-
-    fresh: float
-    stale: float
-    memory: float
-    redis: float
-
-    def cap(self, tier: str) -> float:
-        """Return the most seconds the tier keeps the entry.
-
-        DynamoDB holds the long tail and keeps it to its end. So does Redis if it keeps it for as long as it is fresh:
-        it may be the only tier that can answer when Stripe fails.
-        """
-        if tier == "memory":
-            return self.memory
-        return self.redis if tier == "redis" and self.redis < self.fresh else self.fresh + self.stale
 
 
 class Target(NamedTuple):
@@ -78,6 +60,8 @@ class Plan:
     lifetimes: Lifetimes
     broad: tuple[str, ...]
     target: Target = NO_TARGET
+    bounds: Mapping[str, Lifetimes | None] = field(default_factory=dict, compare=False, repr=False)
+    """How long each object type lives that may be inside the answer, None for one that must not be (`bounds.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +95,9 @@ class Planner:
         self._bases = set(identity.api_bases)
         self._policy = policy
         self._events = events
+        self._bounds = MappingProxyType(
+            {name: self._lifetimes(rule) if rule.cacheable else None for name, rule in policy.types.items()}
+        )
         self.plan = lru_cache(maxsize=_PLANS_KEPT)(self._plan)
         self._fingerprint = lru_cache(maxsize=_PLANS_KEPT)(self._scope)
 
@@ -208,17 +195,23 @@ class Planner:
             f"{parts.scheme}://{parts.netloc}",
             parts.path,
             query.canonical(pairs),
+            # An entry made by other rules lacks names by which this version would void it: it is another variant.
+            catalog.rules(),
         )
         account = _account(request)
         gates = (gate(account),) if account and account != self._identity.account else ()
-        fresh = rule.ttl_with_events if self._events else rule.ttl
         return Plan(
             Key.of(namespace, placement.record, variant, *gates),
             rule.object_type,
-            Lifetimes(fresh, rule.stale_window, min(rule.memory_ttl, fresh), rule.redis_ttl),
+            self._lifetimes(rule),
             (*placement.embeds, *gates),
             Target(request.url, request.account, request.context, request.version),
+            self._bounds,
         )
+
+    def _lifetimes(self, rule: Rule) -> Lifetimes:
+        fresh = rule.ttl_with_events if self._events else rule.ttl
+        return Lifetimes(fresh, rule.stale_window, min(rule.memory_ttl, fresh), rule.redis_ttl)
 
     def _scope(self, credential: str) -> str:
         if self._identity.shared_scope and credential.startswith("sk_"):

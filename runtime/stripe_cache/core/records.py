@@ -39,7 +39,7 @@ _CONNECTED = "connected"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The record an answer is kept under, and the broad records it embeds besides the ids in its body."""
+    """The record an answer is kept under, and what its path says that it embeds besides the ids in its body."""
 
     record: str
     embeds: tuple[str, ...]
@@ -75,7 +75,10 @@ def place(operation: Operation, path: str, pairs: Iterable[tuple[str, str]]) -> 
         raise RequestError(f"answers of {operation.method.upper()} {operation.path} are never kept: send it to Stripe")
     values = path_values(operation, path)
     if operation.kind == "retrieve":
-        return Placement(validate_record(values[-1]), ())
+        below = catalog.match("get", path.rpartition("/")[0]) if len(values) > 1 else None
+        # No event tells of it but those of what it lies below.
+        parents = filter(is_record, values[-2:-1]) if below is not None and below.eventless else ()
+        return Placement(validate_record(values[-1]), tuple(parents))
     if values:
         return Placement(validate_record(_fill(operation, values)), (broad(operation),))
     for name, value in _partition(operation, pairs):

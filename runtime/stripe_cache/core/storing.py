@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from stripe_cache.core.bounds import bounded
 from stripe_cache.core.embedded import NotEmbeddableError, embedded_records
 from stripe_cache.core.entry import Entry
 from stripe_cache.core.freshness import jittered
@@ -48,24 +49,29 @@ def of_absence(plan: Plan, seconds: float) -> Plan:
 
 
 def entry_of(plan: Plan, response: Response, asked_at: float) -> Entry | None:
-    """Make the entry; None for a body that holds a secret, or whose objects cannot be told from each other.
+    """Make the entry; None for a body that must not be kept, or whose objects cannot be told from each other.
 
-    `asked_at` is the wall clock before the call: what changed while Stripe answered is younger than the entry.
+    A secret must not be kept, nor what holds an object that the policy does not cache. `asked_at` is the wall clock
+    before the call: what changed while Stripe answered is younger than the entry.
     """
     if has_secret(response.body):
         return None
     try:
-        embeds = embedded_records(json.loads(response.body), plan.key.record, plan.broad)
+        body = json.loads(response.body)
+        embeds = embedded_records(body, plan.key.record, plan.broad)
     except (ValueError, RecursionError, NotEmbeddableError):
         return None
-    lifetimes = plan.lifetimes
+    times = bounded(plan.lifetimes, body, plan.bounds)
+    if times is None:
+        return None
+    fresh, stale = times
     return Entry(
         status=response.status,
         headers=_kept(response),
         body=response.body,
         fetched_at=asked_at,
-        fresh_until=asked_at + jittered(lifetimes.fresh, plan.key.binding, asked_at),
-        stale_until=asked_at + lifetimes.fresh + lifetimes.stale,
+        fresh_until=asked_at + jittered(fresh, plan.key.binding, asked_at),
+        stale_until=asked_at + fresh + stale,
         embeds=embeds,
     )
 
