@@ -19,10 +19,10 @@ demo: setup ## run the main job on embedded servers: SECONDS, WORKERS, RPS, STRI
 	@python -m local.demo
 
 test: setup ## unit and integration tests on real servers, under 10 minutes
-	python -m pytest -n $(WORKERS_OF_TESTS) --dist loadfile
+	python -m pytest -n $(WORKERS_OF_TESTS) --dist loadfile --no-loadscope-reorder
 
 coverage: setup ## the same tests, slower, and which lines they leave out
-	python -m pytest -n $(WORKERS_OF_TESTS) --dist loadfile --cov --cov-report=term:skip-covered
+	python -m pytest -n $(WORKERS_OF_TESTS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 test-slow: setup ## the tests that take minutes
 	python -m pytest -m slow

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from typing import TYPE_CHECKING
 
+import botocore.session
 import pytest
 import redis
 from fakes import FakeClock, RecordingMeter
@@ -20,14 +22,26 @@ from local.valkey import Valkey
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Fails the run if anything in it says a secret: in a log, a warning, a metric, an error or on standard output.
-pytest_plugins = ["sensitive"]
+# "sensitive" fails the run if anything in it says a secret: in a log, a warning, a metric, an error or on stdout.
+pytest_plugins = ["sensitive", "heap", "longest_first"]
 
 # No deadline and no database: the same examples in every run, however busy the machine is.
 hypothesis_settings.register_profile(
     "steady", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_of_aws() -> Iterator[None]:
+    """Let all boto3 sessions of this process share what botocore reads of its files.
+
+    Each client of the cache has a session of its own, which parses some megabytes of JSON: 0.09 s of work in a Lambda's
+    life, and a minute of it in the tests'.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")

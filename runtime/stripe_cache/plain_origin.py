@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stripe_cache.core.audit import Auditor
+    from stripe_cache.core.descent import Miss
     from stripe_cache.core.directives import Directives
     from stripe_cache.core.drive import Occasion
     from stripe_cache.core.engine import Engine
-    from stripe_cache.core.lookup import Miss
     from stripe_cache.core.origin import Raw
     from stripe_cache.core.plan import Plan, Request
     from stripe_cache.core.steps import Step

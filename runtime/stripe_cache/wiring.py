@@ -12,12 +12,13 @@ from stripe_cache.core.audit import Auditor
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.deadline import Deadline
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.engine import Engine
 from stripe_cache.core.errors import SettingError
 from stripe_cache.core.freshness import EarlyRenewal
 from stripe_cache.core.invalidator import Invalidator
 from stripe_cache.core.latencies import Latencies
-from stripe_cache.core.lookup import Lookup, Tiers
+from stripe_cache.core.lookup import Lookup
 from stripe_cache.core.near import Near
 from stripe_cache.core.plan import Identity, Planner
 from stripe_cache.core.policy import Policy

@@ -6,13 +6,13 @@ first step that has none; that one is taken, and the run is given up at the next
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from stripe_cache.core.errors import TierError
 
-World = dict[Any, Any]
+World = MutableMapping[Any, Any]
 Effect = Callable[[World], Any]
 
 OK, FAILS, LOST, BREAKS = "ok", "fails", "answer lost", "connection breaks after it took effect"

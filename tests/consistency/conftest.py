@@ -1,4 +1,4 @@
-"""Servers for the tests of this folder, one of each for all of them."""
+"""What the tests of this folder share: a Valkey per module, because they flush it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.dynamodb import DynamoDB
 from local.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[Valkey]:
     with Valkey() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def dynamodb() -> Iterator[DynamoDB]:
-    with DynamoDB() as server:
         yield server
 
 

@@ -1,8 +1,9 @@
 """Runs a small concurrent program in every order its steps can be taken in, and stops at the first wrong one.
 
 A state is two values: what the world holds, and what each actor has been told. States reached in different orders are
-recognised as the same one, so the search covers all orders although it visits each state once. It goes breadth first:
-the first violation it meets is one of the shortest.
+recognised as the same one, so the search covers all orders although it visits each state once. A step that was taken
+before in a world that looks the same to it is remembered, not taken again (see recall.py). The search goes breadth
+first: the first violation it meets is one of the shortest.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import gc
 import logging
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consistency.actors import OK, Actor, Suspended, Violation, World
+from consistency.recall import Recall
 
 from stripe_cache.core import claims, protocol
 from stripe_cache.tiers import outbox_dynamodb
@@ -28,7 +31,7 @@ _RANDOM: tuple[Any, ...] = (protocol, claims, redis_tier, outbox_dynamodb)
 
 
 _BETWEEN_TIDYINGS = 2000
-"""Steps after which garbage is looked for."""
+"""Runs of actors after which garbage is looked for."""
 
 _RESCUES = 4
 """How often one thing may happen because nobody can go on; who still waits then waits for ever."""
@@ -111,10 +114,12 @@ class _Node:
 class Search:
     """One breadth-first search. Its states are layered by the number of steps, so runs can be counted exactly."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, recall: Recall | None = None) -> None:
         self._program = program
         self._names = tuple(program.actors)
         self._happenings = (*program.nature, *(Nature(f"{name} dies", lambda _: True) for name in program.crashes))
+        self._recall = recall or Recall()
+        self._runs = 0
         self.report = Report(program.name)
 
     def run(self, most_states: int | None = None) -> Report:
@@ -122,7 +127,7 @@ class Search:
         began = time.perf_counter()
         path = _Path("", None)
         random_words = [module.new_token for module in _RANDOM]
-        # A search keeps what it makes: looking for garbage in all of it takes longer than the search (see _tidy).
+        # A search keeps what it makes: looking for garbage in all of it takes longer than the search (see _run).
         gc.disable()
         logging.disable()
         try:
@@ -131,7 +136,6 @@ class Search:
             path = found.path
             self.report.violation = str(found.__cause__)
         finally:
-            gc.unfreeze()
             gc.enable()
             logging.disable(logging.NOTSET)
             for module, words in zip(_RANDOM, random_words, strict=True):
@@ -149,8 +153,6 @@ class Search:
                 for successor in self._successors(node):
                     ended = False
                     self.report.transitions += 1
-                    if not self.report.transitions % _BETWEEN_TIDYINGS:
-                        _tidy()
                     key = self._key(successor)
                     known = following.get(key)
                     following[key] = (known[0], known[1] + ways) if known else (successor, ways)
@@ -166,8 +168,8 @@ class Search:
         world = self._program.world()
         logs: list[tuple[Any, ...]] = []
         pending: list[Suspended | None] = []
-        for name in self._names:
-            log, step = self._advance(world, name, (), None)
+        for index in range(len(self._names)):
+            (log, step), world = self._advance(world, index, (), None)
             logs.append(log)
             pending.append(step)
         return _Node(world, tuple(logs), tuple(pending), (0,) * len(self._happenings), 0, _Path("", None))
@@ -195,11 +197,10 @@ class Search:
             raise _FoundError(node.path) from Violation(f"nobody can go on: {', '.join(waiting)}")
 
     def _step(self, node: _Node, index: int, step: Suspended, choice: str) -> _Node:
-        name, world = self._names[index], dict(node.world)
-        path = _Path(f"{name}: {step.label}{'' if choice == OK else f' [{choice}]'}", node.path)
+        path = _Path(f"{self._names[index]}: {step.label}{'' if choice == OK else f' [{choice}]'}", node.path)
         try:
-            log, following = self._advance(world, name, node.logs[index], choice)
-            self._program.invariant(world)
+            (log, following), world = self._advance(node.world, index, node.logs[index], choice)
+            self._check(world)
         except Violation as violation:
             raise _FoundError(path) from violation
         return _Node(
@@ -225,21 +226,34 @@ class Search:
         elif not nature.effect(world):
             return
         try:
-            self._program.invariant(world)
+            self._check(world)
         except Violation as violation:
             raise _FoundError(path) from violation
         yield _Node(world, node.logs, pending, _replaced(node.used, index, node.used[index] + 1), node.faults, path)
 
+    def _check(self, world: World) -> None:
+        self._recall.of("invariant", world, self._program.invariant)
+
     def _advance(
-        self, world: World, name: str, log: tuple[Any, ...], choice: str | None
+        self, world: World, index: int, log: tuple[Any, ...], choice: str | None
+    ) -> tuple[tuple[tuple[Any, ...], Suspended | None], World]:
+        return self._recall.of((index, log, choice), world, partial(self._run, self._names[index], log, choice))
+
+    def _run(
+        self, name: str, log: tuple[Any, ...], choice: str | None, world: World
     ) -> tuple[tuple[Any, ...], Suspended | None]:
+        self._runs += 1
+        if not self._runs % _BETWEEN_TIDYINGS:
+            # What a run leaves behind, its frames and failures, is among what is new since the last time.
+            gc.collect(0)
         actor = Actor(name, world, list(log), choice)
         for module in _RANDOM:
             module.new_token = actor.token
         try:
             self._program.actors[name](actor)
         except Suspended as step:
-            return tuple(actor.log), step
+            # Its traceback would keep alive all that the run has made.
+            return tuple(actor.log), step.with_traceback(None)
         return tuple(actor.log), None
 
     def _key(self, node: _Node) -> Hashable:
@@ -252,12 +266,6 @@ class _FoundError(Exception):
     def __init__(self, path: _Path) -> None:
         super().__init__(path.label)
         self.path = path
-
-
-def _tidy() -> None:
-    """Drop what a run of an actor leaves behind, its frames and failures, among what is new since the last time."""
-    gc.collect()
-    gc.freeze()
 
 
 def _replaced(values: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:

@@ -15,9 +15,10 @@ from consistency.model import ModelTier, Record
 
 from stripe_cache.core import protocol
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Lookup, Tiers
+from stripe_cache.core.lookup import Lookup
 from stripe_cache.core.near import Near, Witness
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Meter, Slot, Stamp, State, StoreOutcome, Tier
 from stripe_cache.core.protocol import Filled

@@ -13,11 +13,12 @@ from consistency.model import ModelTier, Record
 from stripe_cache.core import directives, protocol
 from stripe_cache.core.answer import Answer
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Miss, Tiers
 from stripe_cache.core.entry import Entry
 from stripe_cache.core.errors import InvalidationError
 from stripe_cache.core.invalidator import Invalidator
 from stripe_cache.core.key import Key
-from stripe_cache.core.lookup import Lookup, Miss, Tiers
+from stripe_cache.core.lookup import Lookup
 from stripe_cache.core.near import Near
 from stripe_cache.core.plan import Lifetimes, Plan
 from stripe_cache.core.ports import NO_HOLD, HoldChange, NullMeter, Tier

@@ -222,11 +222,11 @@ PROGRAMS: dict[str, Builder] = {
     "two tiers embedded": _two_tiers_embedded,
     "outage": _outage,
     "memory": _memory,
+    "two tiers, three processes": _two_tiers_three,
 }
 SLOW: dict[str, Builder] = {
     "memory frozen": _memory_frozen,
     "memory set back": _memory_set_back,
     "memory lossy": _memory_lossy,
     "everything": _everything,
-    "two tiers, three processes": _two_tiers_three,
 }

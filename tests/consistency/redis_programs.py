@@ -106,9 +106,9 @@ def _plain(site: Site) -> Program:
 REDIS_PROGRAMS: dict[str, Builder] = {
     "count again": _count_again,
     "store again": _store_again,
+    "void again": _void_again,
 }
 SLOW_REDIS_PROGRAMS: dict[str, Builder] = {
-    "void again": _void_again,
     "bytes": _plain,
     "settle again": _settle_again,
     "late": _late,

@@ -12,9 +12,9 @@ from consistency.mutants import Mutant
 
 from stripe_cache.core.applying import Applier
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Tiers
 from stripe_cache.core.outbox import Missed, encoded
 from stripe_cache.core.replay import Entry, Replayer
 from stripe_cache.tiers import outbox_dynamodb

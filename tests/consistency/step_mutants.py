@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from consistency.redis_model import Fields
 
+    from stripe_cache.core.descent import Miss
     from stripe_cache.core.entry import Stored
-    from stripe_cache.core.lookup import Miss
 
 
 class SendsTheSame(RedisTier):

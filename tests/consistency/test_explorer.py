@@ -16,7 +16,7 @@ from consistency.replay_mutants import REPLAY_MUTANTS
 from consistency.replay_programs import REPLAY_PROGRAMS, SLOW_REPLAY_PROGRAMS
 from consistency.seen_programs import SEEN_PROGRAMS, SLOW_SEEN_PROGRAMS
 from consistency.step_mutants import STEP_MUTANTS
-from consistency.write_programs import SLOW_WRITE_PROGRAMS, WRITE_PROGRAMS
+from consistency.write_programs import WRITE_PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,6 @@ QUICK = {
 }
 LARGER = {
     **SLOW,
-    **SLOW_WRITE_PROGRAMS,
     **SLOW_REDIS_PROGRAMS,
     **SLOW_CALLER_PROGRAMS,
     **SLOW_REPLAY_PROGRAMS,

@@ -11,15 +11,21 @@ import pytest
 from consistency.storm import Storm
 from consistency.storm_verdict import Record, Verdict
 
+from local.dynamodb import DynamoDB
 from local.fake_stripe.client import FakeStripe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from local.dynamodb import DynamoDB
+    from collections.abc import Callable, Iterator
 
 SEED = int(os.environ.get("STORM_SEED", "1"))
 """Set STORM_SEED to the one a failure names to run its program again; its record can be judged again as it was."""
+
+
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[DynamoDB]:
+    """One of its own: a storm that fails may leave it frozen."""
+    with DynamoDB() as server:
+        yield server
 
 
 def _rage(

@@ -78,8 +78,6 @@ def _late_write_embedded(site: Site) -> Program:
 WRITE_PROGRAMS: dict[str, Builder] = {
     "crash": _crash,
     "two writers": _two_writers,
-}
-SLOW_WRITE_PROGRAMS: dict[str, Builder] = {
     "late write": _late_write,
     "write": _write,
     "outage of a write": _write_outage,

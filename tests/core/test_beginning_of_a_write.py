@@ -10,9 +10,9 @@ import pytest
 from fakes import FakeClock, FaultyTier, RecordingMeter
 
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Tiers
 from stripe_cache.core.outbox import Missed, Outboxes
 from stripe_cache.core.ports import Slot
 from stripe_cache.core.writing import Write

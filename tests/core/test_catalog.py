@@ -23,28 +23,54 @@ def filled(template: str) -> str:
     return "/".join(f"id_{i}A1" if s.startswith("{") else s for i, s in enumerate(template.split("/")))
 
 
-def test_the_committed_files_are_what_the_generator_makes_of_the_installed_sdk() -> None:
-    done = subprocess.run([sys.executable, str(GENERATOR), "--check"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+CHANGED = (DATA / "catalog.json").read_text().replace("/v1/customers", "/v1/clients")
 
 
-def test_the_check_fails_and_names_the_file_when_a_committed_file_differs(tmp_path: Path) -> None:
-    changed = tmp_path / "catalog.json"
-    changed.write_text((DATA / "catalog.json").read_text().replace("/v1/customers", "/v1/clients"))
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Run the check on what is committed and on a file that differs: status, what it said, and the file afterwards.
+
+    Both in one process of its own, because reading the SDK's sources takes seconds.
+    """
+    folder = tmp_path_factory.mktemp("changed")
+    changed = folder / "catalog.json"
+    changed.write_text(CHANGED)
     script = f"""
-import sys, pathlib
+import contextlib, io, json, pathlib, sys
 sys.path.insert(0, {str(GENERATOR.parent)!r})
 import generate_catalog
 from catalog import render
-generate_catalog.ROOT = pathlib.Path({str(tmp_path)!r})
+def check():
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        status = generate_catalog.main(["--check"])
+    return status, said.getvalue(), pathlib.Path({str(changed)!r}).read_text()
+checks = {{"committed": check()}}
+generate_catalog.ROOT = pathlib.Path({str(folder)!r})
 generate_catalog.FILES = {{pathlib.Path({str(changed)!r}): render.catalog}}
-sys.exit(generate_catalog.main(["--check"]))
+checks["changed"] = check()
+print(json.dumps(checks))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "catalog.json differs" in done.stdout
-    assert "/v1/clients" in done.stdout
-    assert changed.read_text().count("/v1/clients") > 0, "--check must change nothing"
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {name: tuple(found) for name, found in json.loads(done.stdout).items()}
+
+
+def test_the_committed_files_are_what_the_generator_makes_of_the_installed_sdk(
+    checks: dict[str, tuple[int, str, str]],
+) -> None:
+    status, said, _ = checks["committed"]
+    assert status == 0, said
+
+
+def test_the_check_fails_and_names_the_file_when_a_committed_file_differs(
+    checks: dict[str, tuple[int, str, str]],
+) -> None:
+    status, said, after = checks["changed"]
+    assert status == 1
+    assert "catalog.json differs" in said
+    assert "/v1/clients" in said
+    assert after == CHANGED, "--check must change nothing"
 
 
 def test_the_catalog_is_of_the_api_version_that_the_sdk_sends() -> None:

@@ -5,9 +5,9 @@ from fakes import FakeClock, FaultyTier, key_of, stored_of
 
 from stripe_cache.core import debts as module
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.errors import TierError
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Tiers
 from stripe_cache.core.ports import HoldChange, NullMeter
 from stripe_cache.core.writing import Write
 from stripe_cache.tiers.memory import MemoryTier

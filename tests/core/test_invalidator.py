@@ -7,10 +7,10 @@ from fakes import FakeClock, FaultyTier, RecordingMeter
 
 from stripe_cache.core import metrics
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.errors import InvalidationError, TierError
 from stripe_cache.core.events import MOST_RECORDS
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Tiers
 from stripe_cache.core.outbox import Cause, Missed, Outboxes
 from stripe_cache.core.writing import Write
 from stripe_cache.tiers.memory import MemoryTier

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Tiers
 from stripe_cache.core.ports import HoldChange
 from stripe_cache.tiers.memory import MemoryTier
 

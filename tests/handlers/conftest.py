@@ -10,21 +10,22 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from local.dynamodb import DynamoDB
 from local.fake_stripe.client import FakeStripe
-from local.valkey import Valkey
 from stripe_cache.handlers.container import container
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from local.dynamodb import DynamoDB
+    from local.valkey import Valkey
 
 SECRET = "whsec_handlers"
 SECRET_SETTING = "STRIPE_CACHE_WEBHOOK_SECRET"
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[tuple[Valkey, DynamoDB, FakeStripe]]:
-    with Valkey() as valkey, DynamoDB() as dynamodb, FakeStripe(seed=5) as stripe:
+def servers(valkey: Valkey, dynamodb: DynamoDB) -> Iterator[tuple[Valkey, DynamoDB, FakeStripe]]:
+    with FakeStripe(seed=5) as stripe:
         yield valkey, dynamodb, stripe
 
 

@@ -11,9 +11,9 @@ from fakes import FakeClock, FaultyTier, RecordingMeter
 
 from stripe_cache.core import metrics
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.errors import InvalidationError, RequestError, TierError
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Tiers
 from stripe_cache.core.outbox import Cause, Missed, Outboxes, decoded, encoded
 from stripe_cache.core.replay import Entry, Replayer, replay_all
 from stripe_cache.tiers import outbox_dynamodb

@@ -12,9 +12,9 @@ from stripe_cache.core import metrics, protocol
 from stripe_cache.core.breaker import FIRST_PAUSE
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.errors import InvalidationError, TierError, TierPartError
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Tiers
 from stripe_cache.core.ports import NO_HOLD, HoldChange, Slot
 from stripe_cache.tiers.guarded import GuardedTier
 from stripe_cache.tiers.redis import RedisTier, record_key

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from stripe_cache.core.debts import Debts
+from stripe_cache.core.descent import Tiers
 from stripe_cache.core.invalidator import Invalidator
-from stripe_cache.core.lookup import Tiers
 from stripe_cache.core.near import Near, Witness
 from stripe_cache.core.outbox import Missed
 from stripe_cache.core.ports import NullMeter

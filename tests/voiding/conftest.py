@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.dynamodb import DynamoDB
 from local.fake_stripe.client import FakeStripe
-from local.valkey import Valkey
 from stripe_cache import Settings, StripeCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import stripe
+
+    from local.dynamodb import DynamoDB
+    from local.valkey import Valkey
 
 KEY = "sk_test_a"
 
@@ -80,14 +81,9 @@ class Watch:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[tuple[Valkey, DynamoDB, FakeStripe]]:
-    with Valkey() as valkey, DynamoDB() as dynamodb, FakeStripe(seed=11) as fake:
+def servers(valkey: Valkey, dynamodb: DynamoDB) -> Iterator[tuple[Valkey, DynamoDB, FakeStripe]]:
+    with FakeStripe(seed=11) as fake:
         yield valkey, dynamodb, fake
-
-
-@pytest.fixture(scope="session")
-def table(servers: tuple[Valkey, DynamoDB, FakeStripe]) -> str:
-    return servers[1].create_table()
 
 
 @pytest.fixture

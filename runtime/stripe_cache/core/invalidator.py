@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stripe_cache.core.debts import Debts
-    from stripe_cache.core.lookup import Tiers
+    from stripe_cache.core.descent import Tiers
     from stripe_cache.core.outbox import Cause, Outboxes
     from stripe_cache.core.ports import HoldChange, Meter, Tier
 

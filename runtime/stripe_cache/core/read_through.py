@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from stripe_cache.core.clock import Clock
     from stripe_cache.core.deadline import Deadline
+    from stripe_cache.core.descent import Miss
     from stripe_cache.core.directives import Directives
-    from stripe_cache.core.lookup import Lookup, Miss
+    from stripe_cache.core.lookup import Lookup
     from stripe_cache.core.plan import Plan
     from stripe_cache.core.ports import Meter
     from stripe_cache.core.steps import Step

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from stripe_cache.core.answer import Answer
-    from stripe_cache.core.lookup import Miss
+    from stripe_cache.core.descent import Miss
 
 
 class First(NamedTuple):

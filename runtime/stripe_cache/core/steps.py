@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from stripe_cache.core.answer import Answer
+    from stripe_cache.core.descent import Miss
     from stripe_cache.core.directives import Directives
     from stripe_cache.core.flights import Flights, Turns
-    from stripe_cache.core.lookup import Miss
     from stripe_cache.core.protocol import Lease
 
 

@@ -1,0 +1,48 @@
+"""What a walk down the tiers is made of: the tiers in reading order, and a request that none has answered yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stripe_cache.core.answer import Answer
+    from stripe_cache.core.entry import Entry
+    from stripe_cache.core.plan import Plan
+    from stripe_cache.core.ports import Tier
+    from stripe_cache.core.protocol import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """The tiers in reading order. `memory` is this process's own; `shared` are the others, nearest first."""
+
+    memory: Tier | None
+    shared: tuple[Tier, ...]
+
+
+@dataclass(slots=True)
+class Miss:
+    """A request on its way down the tiers, until one has an answer.
+
+    What stays without one has the right to fill each tier it came past, and knows what may be served if the origin
+    cannot answer.
+    """
+
+    plan: Plan
+    leases: list[Lease] = field(default_factory=list)
+    memory_lease: Lease | None = None
+    stale: list[Tier] = field(default_factory=list)
+    """Where a stale entry was seen."""
+    fwd: str = "uri-miss"
+    answer: Answer | None = None
+    in_vain: bool = False
+    """Whether a call of the origin would be turned away as long as there is a stale entry."""
+    spare: tuple[Tier, Entry] | None = None
+    """The youngest stale entry of a shared tier; noted only where a call would be in vain."""
+
+    def saw_stale(self, tier: Tier) -> None:
+        """Remember a tier that has an entry past its end, or so near it that it is to be renewed."""
+        self.fwd = "stale"
+        if tier not in self.stale:
+            self.stale.append(tier)
