@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,12 @@ class Miss:
     """
 
     plan: Plan
+    max_age: float = math.inf
+    """Seconds since it was fetched beyond which no entry may answer, whatever else fails: the caller's own bound."""
     leases: list[Lease] = field(default_factory=list)
     memory_lease: Lease | None = None
     stale: list[Tier] = field(default_factory=list)
-    """Where a stale entry was seen."""
+    """Where a stale entry was seen that may answer."""
     fwd: str = "uri-miss"
     answer: Answer | None = None
     in_vain: bool = False

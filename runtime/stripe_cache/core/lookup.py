@@ -70,7 +70,8 @@ class Lookup:
         """Return an answer or a miss for each plan; never raises for a tier's sake."""
         now = self._clock.now()
         fwd = "request" if directives.no_cache else "uri-miss"
-        misses = missing = [Miss(plan, fwd=fwd, in_vain=self._is_in_vain(plan, directives)) for plan in plans]
+        oldest = directives.max_age
+        misses = missing = [Miss(plan, oldest, fwd=fwd, in_vain=self._is_in_vain(plan, directives)) for plan in plans]
         if self._tiers.memory is not None:
             missing = self._visit_memory(self._tiers.memory, missing, directives, now)
         for tier in self._debts.trusted(self._tiers.shared) if missing else ():
@@ -107,12 +108,13 @@ class Lookup:
         Any tier's will do: the nearest may have evicted its own meanwhile, or stopped answering.
         """
         for tier in miss.stale:
-            answer = self._stale_from(tier, miss.plan, reason)
+            answer = self._stale_from(tier, miss, reason)
             if answer is not None:
                 return answer
         return None
 
-    def _stale_from(self, tier: Tier, plan: Plan, reason: str) -> Answer | None:
+    def _stale_from(self, tier: Tier, miss: Miss, reason: str) -> Answer | None:
+        plan = miss.plan
         # The walk trusted the tier; since then this process may have written and not been able to tell it.
         if not self._may_read(tier):
             return None
@@ -124,7 +126,7 @@ class Lookup:
         if witness is not None and not self._near.is_current(plan.key.namespace, witness):
             return None
         freshness = entry.freshness(now)
-        if freshness is Freshness.DEAD:
+        if freshness is Freshness.DEAD or entry.age(now) > miss.max_age:
             return None
         # An entry that was to be renewed early is still fresh: it needs no permission, and no excuse.
         return self._hit(tier, plan, entry, now, "" if freshness is Freshness.FRESH else f"; {reason}")
@@ -174,17 +176,17 @@ class Lookup:
             return None
         entry = found.stored.entry
         freshness = entry.freshness(now)
-        if freshness is Freshness.FRESH:
-            if entry.age(now) > directives.max_age:
-                miss.fwd = "request"
-            elif (
+        if freshness is not Freshness.DEAD and entry.age(now) > directives.max_age:
+            # The policy lets a stale entry answer, and the caller does not: nobody remembers it.
+            miss.fwd = "request" if freshness is Freshness.FRESH else "stale"
+        elif freshness is Freshness.FRESH:
+            if (
                 entry.fresh_until - now > EARLY_WINDOW
                 or miss.in_vain
                 or not self._renews_early(miss.plan, entry, directives, now)
             ):
                 return self._hit(tier, miss.plan, entry, now, "")
-            else:
-                miss.saw_stale(tier)
+            miss.saw_stale(tier)
         elif freshness is Freshness.STALE:
             if now - entry.fresh_until <= directives.max_stale and directives.max_stale:
                 return self._hit(tier, miss.plan, entry, now, "; max-stale")
