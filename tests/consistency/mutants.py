@@ -95,7 +95,7 @@ def accepts(judge: Callable[[State, Counter, Counter, float], bool]) -> Callable
     return lambda: mock.patch.object(protocol, "_is_older_than_lease", judge)
 
 
-def _ignores_the_counter(state: State, leased: Counter, after: Counter, now: float) -> bool:
+def ignores_the_counter(state: State, leased: Counter, after: Counter, now: float) -> bool:
     del leased, after
     return not protocol.is_held(state, now)
 
@@ -147,7 +147,7 @@ def _vouches_for_the_absent(stored: Stored, standing: dict[str, str | None]) -> 
     return all(standing.get(record) in {None, generation} for record, generation in noted)
 
 
-def _vouches_for_all(stored: Stored, standing: dict[str, str | None]) -> bool:
+def vouches_for_all(stored: Stored, standing: dict[str, str | None]) -> bool:
     del stored, standing
     return True
 
@@ -275,13 +275,13 @@ MUTANTS = (
     Mutant("an invalidation deletes, and keeps the generation", "plain", (("tier", DeletesOnly),)),
     Mutant("Redis is invalidated before DynamoDB", "two tiers", (("invalidator", WrongOrder),)),
     Mutant("a copy from DynamoDB enters Redis under a late lease", "two tiers", (("lookup", LeasesLate),)),
-    Mutant("embedded generations are read after the fetch, no counter", "embedded", (), accepts(_ignores_the_counter)),
+    Mutant("embedded generations are read after the fetch, no counter", "embedded", (), accepts(ignores_the_counter)),
     Mutant("an unsettled generation is accepted", "embedded", (), accepts(_accepts_the_unsettled)),
     Mutant("an invalidation is not announced", "embedded", (), _function("invalidate", _never_announces)),
     Mutant("an invalidation is announced after it was done", "embedded", (), _function("invalidate", _announces_last)),
     Mutant("touch reads the counter before the records", "embedded", (("tier", ReadsTheCounterFirst),)),
     Mutant(
-        "embedded records are not looked at on a read", "embedded", (), _function("is_vouched_for", _vouches_for_all)
+        "embedded records are not looked at on a read", "embedded", (), _function("is_vouched_for", vouches_for_all)
     ),
     Mutant(
         "an absent embedded record passes on a read", "lossy", (), _function("is_vouched_for", _vouches_for_the_absent)

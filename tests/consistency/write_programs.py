@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from consistency.actors import FAILS
 from consistency.model import evict, flush
 from consistency.processes import CUSTOMER, SUBSCRIPTION, Site
-from consistency.programs import PLAIN, TWO, Builder, Script, program, read
+from consistency.programs import PLAIN, TWO, Builder, Script, invalidate, program, read
 
 if TYPE_CHECKING:
     from consistency.explorer import Nature, Program
@@ -104,13 +104,35 @@ def _losses_of_a_hold() -> tuple[Nature, ...]:
     return *(evict(tier, CUSTOMER) for tier in TWO), flush("redis")
 
 
+def _all_three(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "W": write(CUSTOMER), "I": invalidate(CUSTOMER)}
+    return program("a fill that embeds, a write, an invalidation", replace(site, versions=True), scripts)
+
+
+def _all_three_two_tiers(site: Site) -> Program:
+    scripts = {"R": read(CUSTOMER), "W": write(CUSTOMER), "I": invalidate(CUSTOMER)}
+    site = replace(site, versions=True, shared=TWO, watched=PLAIN)
+    return program("two tiers, a fill, a write, an invalidation", site, scripts)
+
+
+def _all_three_dying(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "W": write(CUSTOMER), "I": invalidate(CUSTOMER)}
+    site = replace(site, versions=True)
+    return program("the same, the writer dies", site, scripts, mortal=("W",), happenings=1)
+
+
 WRITE_PROGRAMS: dict[str, Builder] = {
     "crash": _crash,
     "two writers": _two_writers,
     "hold lost": _hold_lost,
+    "all three": _all_three,
     "embedded hold lost": _embedded_hold_lost,
     "late write": _late_write,
     "write": _write,
     "outage of a write": _write_outage,
     "late write, two tiers": _late_write_embedded,
+}
+SLOW_WRITE_PROGRAMS: dict[str, Builder] = {
+    "all three, two tiers": _all_three_two_tiers,
+    "all three, dying": _all_three_dying,
 }
