@@ -126,6 +126,7 @@ WRITE_PROGRAMS: dict[str, Builder] = {
     "two writers": _two_writers,
     "hold lost": _hold_lost,
     "all three": _all_three,
+    "all three, dying": _all_three_dying,
     "embedded hold lost": _embedded_hold_lost,
     "late write": _late_write,
     "write": _write,
@@ -134,5 +135,4 @@ WRITE_PROGRAMS: dict[str, Builder] = {
 }
 SLOW_WRITE_PROGRAMS: dict[str, Builder] = {
     "all three, two tiers": _all_three_two_tiers,
-    "all three, dying": _all_three_dying,
 }
