@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_ROLE = b"*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"
+_NO_ROLE = b"-ERR unknown command\r\n"
+
+
 class ScriptedRedis:
     """Answers each batch of commands it receives with `answer(batch)`; None closes the connection."""
 
@@ -35,11 +39,13 @@ class ScriptedRedis:
     def _serve(self, peer: socket.socket) -> None:
         with suppress(OSError), peer:
             while batch := peer.recv(65536):
+                # Nobody scripts what it is: it takes itself for no server that has a role.
+                role, batch = (_NO_ROLE, batch[len(_ROLE) :]) if batch.startswith(_ROLE) else (b"", batch)
                 self.batches.append(batch)
                 said = self._answer(batch)
                 if said is None:
                     return
-                peer.sendall(said)
+                peer.sendall(role + said)
 
     def __enter__(self) -> Self:
         return self

@@ -71,6 +71,12 @@ class Site:
     """Stands in for what a handler is made of."""
     outbox: type[DynamoDBOutbox] = DynamoDBOutbox
     replayer: type[Replayer] = Replayer
+    stale: bool = False
+    """Whether what is stored is past its freshness at once, and within its stale window for ever."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """What the lookups are given besides: who refreshes in the background, or whether calls would be in vain."""
+    near_tier: type[Any] | None = None
+    """Makes the memory that several actors share, as threads of a process do; None for one of each actor's own."""
 
 
 class _StoppedClock:
@@ -108,15 +114,16 @@ class Process:
             GuardedTier(site.tier(actor, name, site.watched), 1.0, _StoppedClock(), meter) for name in site.shared
         )
         self.shared = shared
-        tiers = Tiers(MemoryTier(1 << 20, self.clock) if site.memory else None, shared)
+        own = site.near_tier(actor, shared) if site.near_tier else MemoryTier(1 << 20, self.clock)
+        tiers = Tiers(own if site.memory else None, shared)
         debts = site.debts()
         self.near = site.near(promises.MAX_LAG, self.clock)
-        self.lookup = site.lookup(tiers, self.near, debts, self.clock, meter)
+        self.lookup = site.lookup(tiers, self.near, debts, self.clock, meter, **dict(site.options))
         self.teller = site.invalidator(tiers, debts, meter, self._outboxes())
         self.invalidator = _Witnessed(self.teller)
         self._calls = 0
 
-    def read(self, record: str) -> None:
+    def read(self, record: str, *, stripe_fails: bool = False) -> None:
         """Read through the cache, and check what a tier answered."""
         actor = self._actor
         if self._site.memory:
@@ -124,11 +131,15 @@ class Process:
             actor.point("is asked for it", lambda _: None)
         actor.before_next(partial(promises.read_begins, process=actor.name))
         (found,) = self.lookup.walk([PLANS[record]], directives.NONE)
+        if isinstance(found, Miss) and self._site.stale and stripe_fails:
+            actor.point("the origin fails", lambda _: None)
+            found = self.lookup.stale_answer(found, "stale-if-error") or found
         if isinstance(found, Answer):
             tier = found.status.detail.partition(";")[0]
             actor.instant(partial(promises.read_ends, process=actor.name, tier=tier, body=found.body))
             return
-        self._fetch(record, found)
+        if not stripe_fails:
+            self._fetch(record, found)
         actor.instant(partial(promises.read_ends_at_origin, process=actor.name))
 
     def invalidate(self, record: str) -> None:
@@ -211,7 +222,9 @@ class Process:
             versions = actor.point(
                 f"the origin answers with {record}", partial(promises.origin_answers, records=records)
             )
-        entry = Entry(200, (), promises.body_of(call, versions), 0.0, 1e9, 1e9, EMBEDS[record])
+        entry = Entry(
+            200, (), promises.body_of(call, versions), 0.0, 0.0 if self._site.stale else 1e9, 1e9, EMBEDS[record]
+        )
         self.lookup.fill(miss, entry, self.clock.now())
 
 

@@ -138,6 +138,11 @@ def _said(body: bytes) -> dict[str, Any]:
     return said
 
 
+def process_of(actor: str) -> str:
+    """Return the process that an actor is a thread of: what stands before a slash, if there is one."""
+    return actor.partition("/")[0]
+
+
 def read_ends(world: World, process: str, tier: str, body: bytes) -> None:
     """Check an answer a tier gave against what was promised when the read began."""
     start: Start = world.pop(("reading", process))
@@ -154,7 +159,8 @@ def check(process: str, tier: str, body: bytes, start: Start) -> None:
     # A process's memory may lag behind what another process was told, and behind nothing else.
     grace = MAX_LAG if tier == "memory" else 0.0
     for death in start.deaths:
-        if death.call == call and start.time >= death.since + (0.0 if death.process == process else grace):
+        lag = 0.0 if process_of(death.process) == process_of(process) else grace
+        if death.call == call and start.time >= death.since + lag:
             raise Violation(
                 f"{tier} serves the answer of call {call} to {process}, invalidated since by {death.process}"
             )

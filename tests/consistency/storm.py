@@ -26,6 +26,15 @@ NAMESPACE = "acct_storm"
 MAX_LAG = 0.5
 THREADS = 4
 PROCESSES = 5
+CUSTOMERS = 10
+OVERTAKEN = 0.6
+"""How often a thread plays the scene that everything here is about, instead of chance."""
+LIST = "/v1/customers?limit=3"
+SECONDS_EACH = 1.5
+"""For how long a customer is one of the two that everything is about."""
+AT_ONCE = 4
+IN_A_ROW = 4
+"""What a process does at once, on as many threads; and how much in an invocation on each."""
 
 
 @dataclass
@@ -38,8 +47,8 @@ class Storm:
     seconds: float
     takeovers: bool = False
     """Whether lagging replicas of Redis take over: then not everything is promised."""
-    planted: bool = False
-    """Whether a bug is planted in the processes."""
+    planted: str = ""
+    """Which bug is planted in the processes, see `storm_worker.py`."""
     deeds: list[Deed] = field(default_factory=list)
     tally: Tally[str] = field(default_factory=Tally)
 
@@ -50,15 +59,18 @@ class Storm:
 
     def _rage(self) -> Record:
         table = self.dynamodb.create_table()
-        ids = self.stripe.seed(customers=4)
+        ids = self.stripe.seed(customers=CUSTOMERS)
         self.stripe.configure(
-            latency={"factor": 1.0, "low": 5.0, "high": 300.0},
+            # Calls of very different lengths: one is overtaken by an invalidation and by the next call, whose answer
+            # would else soon hide that the late one was stored.
+            latency={"factor": 1.0, "low": 5.0, "high": 1200.0},
             faults=[{"kind": "error", "probability": 0.02, "after": True}, {"kind": "drop", "probability": 0.01}],
         )
-        customers = ids["customers"][:4]
-        paths = [f"/v1/customers/{one}" for one in customers]
-        paths += [f"/v1/subscriptions/{one}?expand[0]=customer" for one in ids["subscriptions"][:6]]
-        paths += ["/v1/customers?limit=3"]
+        about = {one: [f"/v1/customers/{one}", LIST] for one in ids["customers"]}
+        for one in ids["subscriptions"]:
+            about[self.stripe.truth(f"/v1/subscriptions/{one}")["customer"]].append(
+                f"/v1/subscriptions/{one}?expand[0]=customer"
+            )
         environment = {
             **self.dynamodb.environment(),
             "STRIPE_CACHE_NAMESPACE": NAMESPACE,
@@ -71,12 +83,12 @@ class Storm:
             "STRIPE_CACHE_DYNAMODB_TIMEOUT": "1",
         }
         if self.planted:
-            environment["STORM_PLANTED"] = "1"
+            environment["STORM_PLANTED"] = self.planted
         with WorkerPool(PROCESSES, "consistency.storm_worker:handler", environment) as pool:
             pool.warm()
             until = time.monotonic() + self.seconds
             threads = [
-                threading.Thread(target=self._live, args=(f"{self.seed}-{n}", pool, customers, paths, until))
+                threading.Thread(target=self._live, args=(f"{self.seed}-{n}", pool, about, until))
                 for n in range(THREADS)
             ]
             threads.append(threading.Thread(target=self.faults.rage, args=(str(self.seed), pool, until)))
@@ -84,39 +96,87 @@ class Storm:
                 thread.start()
             for thread in threads:
                 thread.join()
+        paths = sorted({path for some in about.values() for path in some})
         return Record(self.seed, MAX_LAG, self.deeds, self.stripe.histories(paths, bodies=True), self.faults.takeovers)
 
-    def _live(self, name: str, pool: WorkerPool, customers: list[str], paths: list[str], until: float) -> None:
+    def _live(self, name: str, pool: WorkerPool, about: dict[str, list[str]], until: float) -> None:
         drawn = random.Random(name)  # noqa: S311 (a seed must reproduce it)
         pending: list[dict[str, Any]] = []
+        shared, own = sorted(about)[THREADS:], sorted(about)[int(name.rpartition("-")[2])]
         serial = 0
         while time.monotonic() < until:
-            serial += 1
-            kind = drawn.choices(["read", "write", "change", "event"], [70, 6, 6, 12])[0]
-            tag = f"tag-{name}-{serial}-"
-            if kind == "read":
-                self._do(pool, {"do": "read", "path": drawn.choice(paths)})
-            elif kind == "write":
-                self._do(pool, {"do": "write", "id": drawn.choice(customers), "tag": tag})
-            elif kind == "change":
-                body = self.stripe.mutate(f"/v1/customers/{drawn.choice(customers)}", name=tag)
-                event = {"id": f"evt_{serial}", "object": "event", "type": "customer.updated", "livemode": False}
-                pending.append({"do": "event", "tag": tag, "event": {**event, "created": 0, "data": {"object": body}}})
-            elif pending:
-                # Reordered, and then lost, told once, or told twice.
-                told = pending.pop(drawn.randrange(len(pending)))
-                times = drawn.choices([0, 1, 2], [1, 6, 1])[0]
-                self.tally["events lost"] += times == 0
-                for _ in range(times):
-                    self._do(pool, told)
+            if drawn.random() < OVERTAKEN:
+                serial += 1
+                self._overtake(drawn, pool, own, about[own], f"tag-{name}-{serial}-")
+                continue
+            deeds: list[dict[str, Any]] = []
+            # All about few objects: whoever is overtaken is overtaken by something that concerns it. They change:
+            # a write that is lost keeps an object from being cached for longer than any storm.
+            now = int((until - time.monotonic()) / SECONDS_EACH)
+            customer = shared[(now + drawn.randrange(2)) % len(shared)]
+            for _ in range(IN_A_ROW * AT_ONCE):
+                serial += 1
+                deeds += self._next(drawn, f"tag-{name}-{serial}-", customer, about[customer], pending)
+            self._do(pool, deeds)
 
-    def _do(self, pool: WorkerPool, event: dict[str, Any]) -> None:
+    def _next(
+        self,
+        drawn: random.Random,
+        tag: str,
+        customer: str,
+        paths: list[str],
+        pending: list[dict[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """Return what one thread of a process is to do next, once or twice or not at all."""
+        kind = drawn.choices(["read", "write", "change", "event"], [80, 2, 8, 10])[0]
+        if kind == "read":
+            return [{"do": "read", "path": drawn.choice(paths)}]
+        if kind == "write":
+            return [{"do": "write", "id": customer, "tag": tag}]
+        if kind == "change":
+            body = self.stripe.mutate(f"/v1/customers/{customer}", name=tag)
+            pending.append(_event_of(tag, body))
+        elif pending:
+            # Reordered, and then lost, told once, or told twice.
+            told = pending.pop(drawn.randrange(len(pending)))
+            times = drawn.choices([0, 1, 2], [1, 6, 1])[0]
+            self.tally["events lost"] += times == 0
+            return [told] * times
+        return []
+
+    def _overtake(self, drawn: random.Random, pool: WorkerPool, customer: str, paths: list[str], tag: str) -> None:
+        """Let an event overtake a call to Stripe, about an object of this thread's own, and look what is left of it.
+
+        Where all read the same, the next call's answer mostly hides in time that a late one was stored.
+        """
+        read = {"do": "read", "path": drawn.choice([path for path in paths if path != LIST])}
+        before = tag.replace("tag", "before")
+        self._do(pool, [_event_of(before, self.stripe.mutate(f"/v1/customers/{customer}", name=before))])
+        reader = threading.Thread(target=self._do, args=(pool, [read]))
+        reader.start()
+        threading.Event().wait(drawn.uniform(0.03, 0.25))
+        self._do(pool, [_event_of(tag, self.stripe.mutate(f"/v1/customers/{customer}", name=tag))])
+        reader.join()
+        self._do(pool, [read, read])
+        self.tally["calls overtaken"] += 1
+
+    def _do(self, pool: WorkerPool, deeds: list[dict[str, Any]]) -> None:
+        if not deeds:
+            return
         try:
-            result = pool.invoke(event, timeout=30.0)
+            result = pool.invoke({"deeds": deeds, "threads": AT_ONCE}, timeout=30.0)
         except WorkerDiedError:
             result = None
-        if result is None or result.error is not None or "error" in result.payload:
-            self.tally[f"{event['do']}s without an answer"] += 1
-            return
-        self.tally[f"{event['do']}s"] += 1
-        self.deeds.append(Deed(event["do"], event.get("path", ""), event.get("tag", ""), result.payload))
+        answers = [None] * len(deeds) if result is None or result.error is not None else result.payload
+        for deed, answer in zip(deeds, answers, strict=True):
+            failed = answer is None or "error" in answer
+            self.tally[f"{deed['do']}s without an answer" if failed else f"{deed['do']}s"] += 1
+            # A write that ended in an error has voided all it touches: if it was performed, that is a promise too.
+            if answer is not None and (not failed or deed["do"] == "write"):
+                self.deeds.append(Deed(deed["do"], deed.get("path", ""), deed.get("tag", ""), answer))
+
+
+def _event_of(tag: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the deed of telling a process that a customer has changed; `tag` is in what it was changed to."""
+    event = {"id": f"evt_{body['name']}", "object": "event", "type": "customer.updated", "livemode": False}
+    return {"do": "event", "tag": tag, "event": {**event, "created": 0, "data": {"object": body}}}

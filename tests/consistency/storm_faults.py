@@ -61,7 +61,7 @@ class Faults:
             faults = [*faults[:3], ("hung", self._hang), *[("taken over", self._take_over)] * 3]
         deck: list[tuple[str, Callable[[random.Random, WorkerPool], None]]] = []
         while (left := until - time.monotonic()) > 0:
-            threading.Event().wait(min(left, drawn.uniform(0.05, 0.5)))
+            threading.Event().wait(min(left, drawn.uniform(0.1, 0.8)))
             # Dealt like cards, so that a short storm has each of them too.
             deck = deck or drawn.sample(faults, len(faults))
             name, fault = deck.pop()

@@ -78,7 +78,8 @@ class Verdict:
             if not own and not done["told"]:
                 continue
             lag = self._record.max_lag if read["tier"].startswith("memory") and not own else 0.0
-            if read["began"] < done["ended"] + lag:
+            # Without an answer nobody knew when it would take effect; what came later than its end rests on its hold.
+            if read["began"] < done["ended"] + lag or (effect > done["ended"] and "error" in done):
                 continue
             # The read began after this was confirmed: the answer must have been true at some moment since.
             since = effect if mark.kind == "write" else max(effect, done["began"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import stripe
@@ -17,6 +18,8 @@ from stripe_cache.core import metrics, protocol
 from stripe_cache.core.clock import SystemClock
 from stripe_cache.core.errors import InvalidationError
 from stripe_cache.core.ports import NullMeter
+from stripe_cache.tiers import redis as redis_tier
+from stripe_cache.tiers import redis_scripts
 from stripe_cache.wiring import build
 
 API_KEY = "sk_test_storm"
@@ -44,9 +47,13 @@ class CountingMeter(NullMeter):
             self.failed += value
 
 
-if "STORM_PLANTED" in os.environ:
-    # A storm in which no invalidation does anything: the verdict has to say so.
+_PLANTED = os.environ.get("STORM_PLANTED")
+if _PLANTED == "nothing is invalidated":
     protocol.invalidate = lambda *_: None
+elif _PLANTED == "a fill looks at no generation":
+    check = "if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then return 0 end"
+    assert check in redis_scripts.STORE.source
+    redis_tier.STORE = redis_scripts.Script(redis_scripts.STORE.source.replace(check, ""))
 
 _meter = CountingMeter()
 _settings = Settings.from_env()
@@ -54,7 +61,13 @@ _cache = StripeCache(_settings, engine=build(_settings, clock=SkewedClock(), met
 _client = _cache.client(API_KEY, max_network_retries=0)
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], _context: object) -> list[dict[str, Any]]:
+    """Do several things at once, on threads: so flights occur, and a memory that threads share."""
+    with ThreadPoolExecutor(event["threads"]) as threads:
+        return list(threads.map(_do, event["deeds"]))
+
+
+def _do(event: dict[str, Any]) -> dict[str, Any]:
     """Do one thing, and say when it began and ended and how it went."""
     failed, since = _meter.failed, time.time()
     try:

@@ -8,6 +8,9 @@ import pytest
 from consistency.caller_programs import CALLER_PROGRAMS, SLOW_CALLER_PROGRAMS
 from consistency.collapse_programs import COLLAPSE_PROGRAMS, SLOW_COLLAPSE_PROGRAMS
 from consistency.explorer import Report, Search
+from consistency.hold_mutants import HOLD_MUTANTS
+from consistency.memory_mutants import MEMORY_MUTANTS
+from consistency.memory_programs import MEMORY_PROGRAMS
 from consistency.mutants import MUTANTS, Mutant
 from consistency.processes import Site
 from consistency.programs import PROGRAMS, SLOW
@@ -15,6 +18,7 @@ from consistency.redis_programs import REDIS_PROGRAMS, SLOW_REDIS_PROGRAMS
 from consistency.replay_mutants import REPLAY_MUTANTS
 from consistency.replay_programs import REPLAY_PROGRAMS, SLOW_REPLAY_PROGRAMS
 from consistency.seen_programs import SEEN_PROGRAMS, SLOW_SEEN_PROGRAMS
+from consistency.stale_programs import STALE_PROGRAMS
 from consistency.step_mutants import STEP_MUTANTS
 from consistency.write_programs import WRITE_PROGRAMS
 
@@ -30,6 +34,8 @@ QUICK = {
     **REPLAY_PROGRAMS,
     **COLLAPSE_PROGRAMS,
     **SEEN_PROGRAMS,
+    **MEMORY_PROGRAMS,
+    **STALE_PROGRAMS,
 }
 LARGER = {
     **SLOW,
@@ -72,7 +78,9 @@ def test_no_order_of_steps_of_a_larger_program_breaks_a_promise(name: str, say: 
 
 
 @pytest.mark.parametrize(
-    "mutant", [*MUTANTS, *map(_priced, STEP_MUTANTS), *REPLAY_MUTANTS], ids=lambda mutant: getattr(mutant, "name", None)
+    "mutant",
+    [*MUTANTS, *map(_priced, STEP_MUTANTS), *REPLAY_MUTANTS, *MEMORY_MUTANTS, *HOLD_MUTANTS],
+    ids=lambda mutant: getattr(mutant, "name", None),
 )
 def test_a_planted_bug_is_found(mutant: Mutant, say: Callable[[object], None]) -> None:
     builder = {**QUICK, **LARGER}[mutant.program]

@@ -53,11 +53,12 @@ def test_no_answer_in_a_storm_is_older_than_what_was_confirmed(
     assert storm.tally["writes"] + storm.tally["events"] > 5
 
 
-def test_a_storm_over_a_cache_that_invalidates_nothing_is_found_out_and_its_record_says_so_again(
-    dynamodb: DynamoDB, tmp_path: Path
+@pytest.mark.parametrize("bug", ["a fill looks at no generation"])
+def test_a_bug_planted_in_the_processes_is_found_out_and_its_record_says_so_again(
+    bug: str, dynamodb: DynamoDB, tmp_path: Path
 ) -> None:
     with FakeStripe(seed=SEED) as stripe:
-        record = Storm(dynamodb, stripe, SEED, 5.0, planted=True).run()
+        record = Storm(dynamodb, stripe, SEED, 10.0, planted=bug).run()
     found = Verdict(record).violations
     assert found
     assert Verdict(Record.load(record.save(tmp_path / "storm.json"))).violations == found

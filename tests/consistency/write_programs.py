@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from consistency.actors import FAILS
+from consistency.model import evict, flush
 from consistency.processes import CUSTOMER, SUBSCRIPTION, Site
-from consistency.programs import PLAIN, TWO, Builder, Script, program, read
+from consistency.programs import PLAIN, TWO, Builder, Script, invalidate, program, read
 
 if TYPE_CHECKING:
-    from consistency.explorer import Program
+    from consistency.explorer import Nature, Program
     from consistency.processes import Process
 
 
@@ -75,9 +76,52 @@ def _late_write_embedded(site: Site) -> Program:
     return program("the same, over two tiers", replace(site, shared=TWO), scripts)
 
 
+def _hold_lost(site: Site) -> Program:
+    scripts = {"W": lambda process: process.die_in_write(CUSTOMER), "R": read(CUSTOMER), "Q": read(CUSTOMER)}
+    return program(
+        "a hold is lost in one of two tiers",
+        replace(site, versions=True, shared=TWO, watched=PLAIN),
+        scripts,
+        nature=_losses_of_a_hold(),
+        happenings=1,
+        begun=True,
+    )
+
+
+def _embedded_hold_lost(site: Site) -> Program:
+    scripts = {"W": lambda process: process.die_in_write(CUSTOMER), "R": read(SUBSCRIPTION), "Q": read(SUBSCRIPTION)}
+    return program(
+        "a hold of what is embedded is lost in one",
+        replace(site, versions=True, shared=TWO),
+        scripts,
+        nature=_losses_of_a_hold(),
+        happenings=1,
+        begun=True,
+    )
+
+
+def _losses_of_a_hold() -> tuple[Nature, ...]:
+    return *(evict(tier, CUSTOMER) for tier in TWO), flush("redis")
+
+
+def _all_three(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "W": write(CUSTOMER), "I": invalidate(CUSTOMER)}
+    return program("a fill that embeds, a write, an invalidation", replace(site, versions=True), scripts)
+
+
+def _all_three_dying(site: Site) -> Program:
+    scripts = {"R": read(SUBSCRIPTION), "W": write(CUSTOMER), "I": invalidate(CUSTOMER)}
+    site = replace(site, versions=True)
+    return program("the same, the writer dies", site, scripts, mortal=("W",), happenings=1)
+
+
 WRITE_PROGRAMS: dict[str, Builder] = {
     "crash": _crash,
     "two writers": _two_writers,
+    "hold lost": _hold_lost,
+    "all three": _all_three,
+    "all three, dying": _all_three_dying,
+    "embedded hold lost": _embedded_hold_lost,
     "late write": _late_write,
     "write": _write,
     "outage of a write": _write_outage,

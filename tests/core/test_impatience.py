@@ -108,6 +108,21 @@ def test_a_critical_reader_has_the_patience_of_one_that_has_nothing(readers: Rea
     assert isinstance(readers.other.engine.reads.resume(pause), Pause)
 
 
+def test_a_reader_that_wants_none_that_old_has_the_patience_of_one_that_has_nothing(
+    readers: Readers, clock: FakeClock
+) -> None:
+    """The entry was fetched 2 * TTL ago."""
+    assert isinstance(readers.begin(readers.one), Ticket)
+    wanting, contented = (readers.begin(readers.other, f"max-age={age}") for age in (int(TTL), int(4 * TTL)))
+    assert isinstance(wanting, Pause)
+    assert isinstance(contented, Pause)
+    clock.advance(STALE_PATIENCE)
+    assert isinstance(readers.other.engine.reads.resume(wanting), Pause)
+    answer = readers.other.engine.reads.resume(contented)
+    assert isinstance(answer, Answer)
+    assert answer.status.detail == WAITING
+
+
 def test_a_follower_in_its_own_process_waits_a_moment_too(readers: Readers) -> None:
     leader = readers.begin(readers.one)
     assert isinstance(leader, Ticket)

@@ -113,7 +113,7 @@ def test_a_tier_that_cannot_be_told_keeps_the_cursor_where_it_is(bench: Bench) -
 def test_what_was_read_before_stripe_refused_is_applied(bench: Bench) -> None:
     bench.happen(1, age=FIRST_WINDOW + 60)
     bench.happen(PAGE * 3, age=1000)
-    bench.fail_at = 3
+    bench.fail_at = 4
     sweep = bench.sweep()
     assert (sweep.applied, sweep.finished, sweep.interrupted) == (PAGE, False, "429")
     bench.fail_at = 1

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from stripe_cache.core.heat import Heat
     from stripe_cache.core.plan import Plan
     from stripe_cache.core.ports import Meter, Tier
-    from stripe_cache.core.protocol import Filled, Found, Lease
+    from stripe_cache.core.protocol import Filled, Found, Inside, Lease
     from stripe_cache.core.refresh import Refresher
 
 _OUTCOMES = {
@@ -70,13 +70,14 @@ class Lookup:
         """Return an answer or a miss for each plan; never raises for a tier's sake."""
         now = self._clock.now()
         fwd = "request" if directives.no_cache else "uri-miss"
-        misses = missing = [Miss(plan, fwd=fwd, in_vain=self._is_in_vain(plan, directives)) for plan in plans]
+        oldest = directives.max_age
+        misses = missing = [Miss(plan, oldest, fwd=fwd, in_vain=self._is_in_vain(plan, directives)) for plan in plans]
         if self._tiers.memory is not None:
             missing = self._visit_memory(self._tiers.memory, missing, directives, now)
         for tier in self._debts.trusted(self._tiers.shared) if missing else ():
             if missing:
                 missing = self._visit(tier, missing, directives, now)
-        for miss in missing:
+        for miss in (miss for miss in misses if miss.answer is None):
             miss.answer = self._instead(miss, now) or self._while_revalidating(miss, directives)
         return [miss.answer or miss for miss in misses]
 
@@ -107,12 +108,13 @@ class Lookup:
         Any tier's will do: the nearest may have evicted its own meanwhile, or stopped answering.
         """
         for tier in miss.stale:
-            answer = self._stale_from(tier, miss.plan, reason)
+            answer = self._stale_from(tier, miss, reason)
             if answer is not None:
                 return answer
         return None
 
-    def _stale_from(self, tier: Tier, plan: Plan, reason: str) -> Answer | None:
+    def _stale_from(self, tier: Tier, miss: Miss, reason: str) -> Answer | None:
+        plan = miss.plan
         # The walk trusted the tier; since then this process may have written and not been able to tell it.
         if not self._may_read(tier):
             return None
@@ -124,7 +126,7 @@ class Lookup:
         if witness is not None and not self._near.is_current(plan.key.namespace, witness):
             return None
         freshness = entry.freshness(now)
-        if freshness is Freshness.DEAD:
+        if freshness is Freshness.DEAD or entry.age(now) > miss.max_age:
             return None
         # An entry that was to be renewed early is still fresh: it needs no permission, and no excuse.
         return self._hit(tier, plan, entry, now, "" if freshness is Freshness.FRESH else f"; {reason}")
@@ -160,7 +162,8 @@ class Lookup:
         # Who has a spare will not fill anything, and need not ask the tier for leave.
         self._take_leases(tier, namespace, [miss for miss in left if not miss.spare], now)
         self._meter.count(metrics.MISS, len(left), tier=tier.name)
-        return left
+        # While a write may be in flight, what lies below could not be filled either, and is not asked for.
+        return [miss for miss in left if not miss.is_held]
 
     def _look(self, tier: Tier, missing: list[Miss], directives: Directives) -> list[tuple[Miss, Found | None]]:
         if directives.no_cache:
@@ -173,17 +176,17 @@ class Lookup:
             return None
         entry = found.stored.entry
         freshness = entry.freshness(now)
-        if freshness is Freshness.FRESH:
-            if entry.age(now) > directives.max_age:
-                miss.fwd = "request"
-            elif (
+        if freshness is not Freshness.DEAD and entry.age(now) > directives.max_age:
+            # The policy lets a stale entry answer, and the caller does not: nobody remembers it.
+            miss.fwd = "request" if freshness is Freshness.FRESH else "stale"
+        elif freshness is Freshness.FRESH:
+            if (
                 entry.fresh_until - now > EARLY_WINDOW
                 or miss.in_vain
                 or not self._renews_early(miss.plan, entry, directives, now)
             ):
                 return self._hit(tier, miss.plan, entry, now, "")
-            else:
-                miss.saw_stale(tier)
+            miss.saw_stale(tier)
         elif freshness is Freshness.STALE:
             if now - entry.fresh_until <= directives.max_stale and directives.max_stale:
                 return self._hit(tier, miss.plan, entry, now, "; max-stale")
@@ -228,33 +231,63 @@ class Lookup:
         asked = self._near.moment()
         with suppress(TierError):
             for miss, lease in zip(misses, protocol.lease(tier, [miss.plan.key for miss in misses], now), strict=True):
-                if lease is not None:
+                if lease is None:
+                    miss.saw_hold()
+                else:
                     miss.leases.append(lease)
                     self._near.note(tier, namespace, lease.counter, asked)
 
     def _fill_above(self, miss: Miss, entry: Entry, witness: Witness | None, now: float) -> frozenset[str]:
         """Store under every lease, lowest tier first; the nearest shared one that took it vouches for memory's copy."""
         took = set()
-        for lease in reversed(miss.leases):
-            filled = self._store(lease, miss.plan, entry, None, now)
+        inside = self._inside(miss, entry, now)
+        if inside is None:
+            for lease in miss.leases:
+                self._meter.count(metrics.FILL_REFUSED, tier=lease.tier.name, object_type=miss.plan.object_type)
+            return frozenset()
+        for lease, standing in inside:
+            filled = self._store(lease, miss.plan, entry, None, now, inside=standing)
             if filled is not None:
                 took.add(lease.tier.name)
-                standing = dict(zip(entry.embeds, filled.generations, strict=True))
-                standing[lease.key.record] = lease.generation
-                witness = Witness(lease.tier, standing, (lease.counter.epoch, lease.counter.finished))
+                noted = dict(zip(entry.embeds, filled.generations, strict=True))
+                noted[lease.key.record] = lease.generation
+                witness = Witness(lease.tier, noted, (lease.counter.epoch, lease.counter.finished))
         vouched = witness is not None or not self._tiers.shared
         own = miss.memory_lease
         if own is not None and vouched and self._store(own, miss.plan, entry, witness, now) is not None:
             took.add(own.tier.name)
         return frozenset(took)
 
-    def _store(self, lease: Lease, plan: Plan, entry: Entry, witness: Witness | None, now: float) -> Filled | None:
+    def _inside(self, miss: Miss, entry: Entry, now: float) -> list[tuple[Lease, Inside]] | None:
+        """Ask every tier that may be filled, lowest first, for the embedded records, before any of them is.
+
+        None if one of them holds such a record: as with the record itself, the others may have lost the hold.
+        """
+        found: list[tuple[Lease, Inside]] = []
+        for lease in reversed(miss.leases):
+            with suppress(TierError):
+                found.append((lease, protocol.look_inside(lease, entry, self._ttl(lease, miss.plan, entry, now), now)))
+        return None if any(inside.is_held for _, inside in found) else found
+
+    def _ttl(self, lease: Lease, plan: Plan, entry: Entry, now: float) -> float:
+        return min(plan.lifetimes.cap(lease.tier.name), entry.stale_until - now)
+
+    def _store(
+        self,
+        lease: Lease,
+        plan: Plan,
+        entry: Entry,
+        witness: Witness | None,
+        now: float,
+        *,
+        inside: Inside | None = None,
+    ) -> Filled | None:
         """Store under one lease; None unless the tier took it."""
-        ttl = min(plan.lifetimes.cap(lease.tier.name), entry.stale_until - now)
+        ttl = self._ttl(lease, plan, entry, now)
         if ttl <= 0:
             return None
         try:
-            filled = protocol.fill(lease, entry, ttl, now, witness)
+            filled = protocol.fill(lease, entry, ttl, now, witness, inside=inside)
         except TierError:
             return None
         self._meter.count(_OUTCOMES[filled.outcome], tier=lease.tier.name, object_type=plan.object_type)

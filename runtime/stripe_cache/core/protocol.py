@@ -72,6 +72,15 @@ class Found(NamedTuple):
     generation: str
 
 
+class Inside(NamedTuple):
+    """What a tier says of the records that an answer embeds: their generations, and whether these allow the fill."""
+
+    generations: tuple[str, ...]
+    are_old_enough: bool
+    is_held: bool
+    """Whether a write on one of them may be in flight."""
+
+
 class Filled(NamedTuple):
     """What became of a fill, and the generations under which the embedded records were noted."""
 
@@ -129,11 +138,28 @@ def lease(tier: Tier, keys: Sequence[Key], now: float) -> list[Lease | None]:
     ]
 
 
-def fill(held: Lease, entry: Entry, ttl: float, now: float, witness: Witness | None = None) -> Filled:
-    """Store the answer unless anything it consists of was, or may have been, invalidated since the lease."""
+def fill(
+    held: Lease, entry: Entry, ttl: float, now: float, witness: Witness | None = None, *, inside: Inside | None = None
+) -> Filled:
+    """Store the answer unless anything it consists of was, or may have been, invalidated since the lease.
+
+    `inside` is what `look_inside` has said since the origin answered, if it was asked already.
+    """
+    generations, are_old_enough, _ = inside or look_inside(held, entry, ttl, now)
+    if not are_old_enough:
+        return Filled(StoreOutcome.REFUSED, ())
+    stored = Stored(entry, generations, witness)
+    return Filled(held.tier.store(held.key, held.generation, stored, ttl), generations)
+
+
+def look_inside(held: Lease, entry: Entry, ttl: float, now: float) -> Inside:
+    """Note the generations of what the answer embeds, and judge whether they stood before the lease was taken.
+
+    Whatever replaces one of them between this and the store makes every look find the value unequal.
+    """
+    if not entry.embeds or ttl <= 0:
+        return Inside((), not entry.embeds, is_held=False)
     tier, namespace = held.tier, held.key.namespace
-    if not entry.embeds:
-        return Filled(tier.store(held.key, held.generation, Stored(entry, (), witness), ttl), ())
     states, after = tier.touch(namespace, entry.embeds, new_token(), ttl)
     unsettled = [
         (record, state.generation) for record, state in zip(entry.embeds, states, strict=True) if not state.stamp
@@ -142,10 +168,11 @@ def fill(held: Lease, entry: Entry, ttl: float, now: float, witness: Witness | N
         # The counter was read after these generations stood: whatever invalidation it does not include yet will still
         # replace them.
         tier.settle(namespace, unsettled, Stamp(after.epoch, after.started))
-    if not all(_is_older_than_lease(state, held.counter, after, now) for state in states):
-        return Filled(StoreOutcome.REFUSED, ())
-    vouched = tuple(state.generation for state in states)
-    return Filled(tier.store(held.key, held.generation, Stored(entry, vouched, witness), ttl), vouched)
+    return Inside(
+        tuple(state.generation for state in states),
+        all(_is_older_than_lease(state, held.counter, after, now) for state in states),
+        any(is_held(state, now) for state in states),
+    )
 
 
 def _is_older_than_lease(state: State, leased: Counter, after: Counter, now: float) -> bool:

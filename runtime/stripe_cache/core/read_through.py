@@ -107,7 +107,8 @@ class ReadThrough:
         if directives.no_cache:
             return ticket
         until = self._impatience.until(ticket, self.waits_until() if until is None else until)
-        return self._impatience.follow(ticket, self._join(ticket, colour, until), until)
+        # What stands in for a call that fails answers all who share it: they must take the same ages.
+        return self._impatience.follow(ticket, self._join(ticket, (colour, directives.max_age), until), until)
 
     def _join(self, ticket: Ticket, colour: Hashable, until: float) -> Step:
         key = self._flight_key(ticket.miss, colour)
@@ -240,8 +241,7 @@ class ReadThrough:
     def fail(self, ticket: Ticket, error: Exception) -> Answer | None:
         """Take the origin's failure: answer with a stale entry where allowed, else raise the error.
 
-        None asks the caller to begin again: it did not wait for its turn, was not sent, or was given up early, because
-        of a stale entry that is gone now.
+        None asks the caller to begin again: the call was held back, or given up, for a stale entry that is gone now.
         """
         answer: Answer | None = None
         begins_again = False

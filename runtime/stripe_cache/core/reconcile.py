@@ -5,17 +5,25 @@ gives the ones right after it. So a sweep starts at the event its cursor names a
 first: what a small request budget leaves over is the newest, which the next sweep reads.
 
 The list is not strictly ordered while it is young, so the cursor stays `OVERLAP` seconds behind, and the events
-beyond it are read again and told apart by their ids. What is read is applied page by page when all is read, and the
-cursor moves after each: who runs out of time in the middle goes on there. A record is voided once in a run, however
-many events name it: an invalidation holds for everything that happened before it. Events that a webhook has applied
-are known by their marks (`seen.py`) and passed over.
+beyond it are read again and told apart by their ids. What is read is applied `BATCH` pages at a time, and the cursor
+moves after each page: who runs out of time in the middle goes on there. A record is voided once in a batch, however
+many events name it: an invalidation holds for everything that happened before it, and so for all that was read before
+it. Events that a webhook has applied are known by their marks (`seen.py`) and passed over.
+
+A sweep reads until nothing is left, so what it costs follows from how far it is behind. It ends early when its budget
+of requests, its time or Stripe's patience does. What Stripe could not deliver comes first when it is due, or a sweep
+that is behind would never come to it. With more than `rate` events per second, an account's sweeps fall behind for
+good:
+
+    rate = PAGE * calls / (seconds between two sweeps + OVERLAP)
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from stripe_cache.core import metrics
@@ -33,7 +41,9 @@ at most this far."""
 OVERLAP = 300.0
 UNDELIVERED_EVERY = 3600.0
 PAGE = 100
-DEFAULT_CALLS = 10
+BATCH = 10
+"""Pages held at once, whatever the backlog: events are as large as the objects they tell of, and a Lambda is small."""
+DEFAULT_CALLS = 100
 UNDELIVERED_PAGES = 5
 
 log = logging.getLogger("stripe_cache")
@@ -75,6 +85,28 @@ class _Page:
     events: list[Mapping[str, Any]]
     cursor: Cursor
     lag: float
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a run has come: the last page that it was done with, and the events it need not apply again."""
+
+    done: _Page
+    seen: dict[str, None]
+    undelivered_at: float
+    young: list[tuple[float, str]] = field(default_factory=list)
+
+    def take(self, page: _Page) -> None:
+        """Note that a page was applied."""
+        self.done = page
+        self.seen |= dict.fromkeys(event["id"] for event in page.events)
+        self.young += [(_created(event), event["id"]) for event in page.events]
+
+    def cursor(self) -> Cursor:
+        """Return where the next run begins, with the newest events that it will meet again first."""
+        newest_first = sorted(self.young, key=lambda one: one[0], reverse=True)
+        seen = tuple(dict.fromkeys([*(name for _, name in newest_first), *self.seen]))
+        return replace(self.done.cursor, undelivered_at=self.undelivered_at, seen=seen)
 
 
 class Reconciler:
@@ -120,21 +152,31 @@ class Reconciler:
             sweep.finished = not answer.get("has_more")
             return [event for event in answer.get("data", ()) if isinstance(event.get("id"), str)]
 
+        walk = self._walk(cursor, sweep, ask, now - window)
+        start = next(walk)
+        progress = _Progress(start, dict.fromkeys(start.cursor.seen), start.cursor.undelivered_at)
         try:
-            pages = self._walk(cursor, sweep, ask, now - window)
-        except EventGoneError:
-            self._restart(sweep, "the event it names has expired")
-            pages = self._walk(None, sweep, ask, now - window)
-        finished = sweep.finished
-        last = pages[-1]
-        if not finished or sweep.restarted or now - last.cursor.undelivered_at >= UNDELIVERED_EVERY:
-            pages += self._undelivered(last, sweep, ask, now, window)
-        sweep.finished = finished
-        self._apply(pages, sweep, now, may_apply)
+            if now - progress.undelivered_at >= UNDELIVERED_EVERY:
+                pages = self._undelivered(start, sweep, ask, now - window)
+                none = not any(page.events for page in pages)
+                if pages and (none or self._apply(pages, progress, sweep, may_apply)):
+                    progress.undelivered_at = now
+            sweep.finished = False
+            try:
+                self._apply_all(walk, progress, sweep, may_apply)
+            except EventGoneError:
+                self._restart(sweep, "the event it names has expired")
+                walk = self._walk(None, sweep, ask, now - window)
+                progress.done = next(walk)
+                self._apply_all(walk, progress, sweep, may_apply)
+        finally:
+            sweep.lag = progress.done.lag
+            self._engine.meter.observe(metrics.RECONCILE_LAG, sweep.lag * 1000)
         self._engine.meter.count(metrics.RECONCILE_SWEPT)
         return sweep
 
-    def _walk(self, cursor: Cursor | None, sweep: Sweep, ask: Callable[..., Any], since: float) -> list[_Page]:
+    def _walk(self, cursor: Cursor | None, sweep: Sweep, ask: Callable[..., Any], since: float) -> Iterator[_Page]:
+        """Read page after page, as they are wanted; the first stands for where this run begins."""
         now, lag = self._engine.clock.now(), 0.0
         if cursor is None:
             lag = now - since
@@ -142,14 +184,11 @@ class Reconciler:
             anchor = ask(limit=1, created={"lt": int(cursor.since)})
             sweep.finished = False
             cursor = replace(cursor, after=anchor[0]["id"] if anchor else "")
-        # The first stands for where this run begins.
-        pages = [_Page([], cursor, lag)]
-        (self._climb if cursor.after else self._descend)(pages, sweep, ask, now)
-        return pages
+        yield _Page([], cursor, lag)
+        yield from (self._climb if cursor.after else self._descend)(cursor, sweep, ask, now)
 
-    def _climb(self, pages: list[_Page], sweep: Sweep, ask: Callable[..., Any], now: float) -> None:
+    def _climb(self, cursor: Cursor, sweep: Sweep, ask: Callable[..., Any], now: float) -> Iterator[_Page]:
         """Walk from the cursor's event towards now."""
-        cursor = pages[-1].cursor
         newest = cursor.after
         while (page := ask(limit=PAGE, ending_before=newest)) is not None:
             settled = [event["id"] for event in page if _created(event) <= now - OVERLAP]
@@ -157,14 +196,13 @@ class Reconciler:
                 cursor = replace(cursor, after=settled[0])
             if sweep.finished or not page:
                 sweep.finished = True
-                pages.append(_Page(page, cursor, 0.0))
-                break
+                yield _Page(page, cursor, 0.0)
+                return
             newest = page[0]["id"]
-            pages.append(_Page(page, cursor, max(0.0, now - _created(page[0]))))
+            yield _Page(page, cursor, max(0.0, now - _created(page[0])))
 
-    def _descend(self, pages: list[_Page], sweep: Sweep, ask: Callable[..., Any], now: float) -> None:
+    def _descend(self, cursor: Cursor, sweep: Sweep, ask: Callable[..., Any], now: float) -> Iterator[_Page]:
         """Walk from now back to `since`: an account without an older event gives nothing to climb from."""
-        cursor = pages[-1].cursor
         lag = max(0.0, now - cursor.since)
         while True:
             behind = {"starting_after": cursor.below} if cursor.below else {}
@@ -176,54 +214,55 @@ class Reconciler:
             if sweep.finished or not page:
                 sweep.finished = True
                 # Without a settled event the next sweep descends again, and knows by their ids what it has seen.
-                pages.append(_Page(page, replace(cursor, after=cursor.settled, settled="", below=""), 0.0))
+                yield _Page(page, replace(cursor, after=cursor.settled, settled="", below=""), 0.0)
                 return
-            pages.append(_Page(page, cursor, lag))
+            yield _Page(page, cursor, lag)
 
-    def _undelivered(
-        self, last: _Page, sweep: Sweep, ask: Callable[..., Any], now: float, window: float
-    ) -> list[_Page]:
+    def _undelivered(self, start: _Page, sweep: Sweep, ask: Callable[..., Any], since: float) -> list[_Page]:
         """Read what no endpoint took, newest first: events that were listed so late that the cursor was past them."""
         pages: list[_Page] = []
         behind: dict[str, str] = {}
-        cursor = replace(last.cursor, undelivered_at=now)
         while len(pages) < UNDELIVERED_PAGES:
-            page = ask(limit=PAGE, delivery_success="false", created={"gte": int(now - window)}, **behind)
+            page = ask(limit=PAGE, delivery_success="false", created={"gte": int(since)}, **behind)
             if page is None:
                 break
-            pages.append(_Page(page, cursor, last.lag))
+            pages.append(replace(start, events=page))
             if sweep.finished or not page:
                 break
             behind = {"starting_after": page[-1]["id"]}
         return pages
 
-    def _apply(self, pages: list[_Page], sweep: Sweep, now: float, may_apply: Callable[[], bool]) -> None:
-        """Apply page by page what was not seen before, and keep the cursor of the last page that was done with."""
-        done, seen = pages[0], dict.fromkeys(pages[0].cursor.seen)
-        applied: list[Mapping[str, Any]] = []
+    def _apply_all(
+        self, walk: Iterator[_Page], progress: _Progress, sweep: Sweep, may_apply: Callable[[], bool]
+    ) -> None:
+        """Read and apply batch after batch; the cursor is kept also when there is none."""
+        while self._apply(batch := list(islice(walk, BATCH)), progress, sweep, may_apply) and batch:
+            pass
+
+    def _apply(self, pages: list[_Page], progress: _Progress, sweep: Sweep, may_apply: Callable[[], bool]) -> bool:
+        """Apply page by page what was not seen before, and keep the cursor of the last page that was done with.
+
+        False if time ran out.
+        """
+        # A new one for each batch: it passes over what it has voided, and later pages may tell of later changes.
         applier = Applier(self._engine, self._account)
         try:
-            for page in pages[1:]:
-                fresh = {event["id"]: event for event in page.events if event["id"] not in seen}
+            for page in pages:
+                fresh = {event["id"]: event for event in page.events if event["id"] not in progress.seen}
                 if not applier.apply(list(fresh.values()), may_apply):
                     sweep.interrupted = sweep.interrupted or "there was no time to apply all that was read"
                     sweep.finished = False
-                    break
-                done = page
-                applied += page.events
-                seen |= dict.fromkeys(fresh)
+                    return False
+                progress.take(page)
+            return True
         finally:
             # Also when a tier could not be told: what comes before is applied and need not be again.
-            sweep.applied, sweep.repeated = applier.applied, applier.repeated
-            sweep.skipped, sweep.records, sweep.lag = applier.skipped, applier.records, done.lag
-            self._engine.meter.count(metrics.RECONCILE_APPLIED, sweep.applied)
-            self._engine.meter.observe(metrics.RECONCILE_LAG, sweep.lag * 1000)
-            self._save(replace(done.cursor, seen=pages[0].cursor.seen), applied, now)
-
-    def _save(self, cursor: Cursor, applied: list[Mapping[str, Any]], now: float) -> None:
-        newest_first = sorted(applied, key=_created, reverse=True)
-        ids = dict.fromkeys([*(event["id"] for event in newest_first), *cursor.seen])
-        self._cursors.save(self._namespace, replace(cursor, seen=tuple(ids)).dump(), now)
+            sweep.applied += applier.applied
+            sweep.repeated += applier.repeated
+            sweep.skipped += applier.skipped
+            sweep.records += applier.records
+            self._engine.meter.count(metrics.RECONCILE_APPLIED, applier.applied)
+            self._cursors.save(self._namespace, progress.cursor().dump(), self._engine.clock.now())
 
     def _load(self, sweep: Sweep) -> Cursor | None:
         text = self._cursors.load(self._namespace)

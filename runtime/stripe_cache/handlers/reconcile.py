@@ -1,7 +1,7 @@
 """The sweep for lost events, and the replay of what tiers missed, on a schedule.
 
-A run costs one request to Stripe per account when nothing happened and at most `calls` otherwise: one every five
-minutes is 9,000 reads a month, so a small account, which Stripe grants 10,000, should take fifteen.
+A run costs one request to Stripe per account when nothing happened, one per 100 events, and at most `calls`: one every
+five minutes is 9,000 reads a month, so a small account, which Stripe grants 10,000, should take fifteen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from stripe_cache.core.replay import Replayed
 
-MOST_CALLS = 100
+MOST_CALLS = 1000
 _CURSORS = frozenset({"ending_before", "starting_after"})
 
 log = logging.getLogger("stripe_cache")
@@ -36,7 +36,7 @@ class SweepsFailedError(StripeCacheError):
 
 @metered
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Sweep the operator's own account and connected ones: `{"calls": 10, "accounts": ["acct_1"]}`, both optional.
+    """Sweep the operator's own account and connected ones: `{"calls": 100, "accounts": ["acct_1"]}`, both optional.
 
     `calls` is the budget of requests per account. Each account gets its share of the time that is left, and another
     one is first in every run; one that fails keeps no other one waiting. Raises at the end when a sweep could not be

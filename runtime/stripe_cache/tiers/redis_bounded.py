@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from stripe_cache.tiers import redis_role
 from stripe_cache.tiers.redis_dialling import Dialling
 
 if TYPE_CHECKING:
@@ -33,14 +34,22 @@ class Bounded(Dialling):
     _sock: Any
 
     def __init__(
-        self, *, timeout: float, bounded: Callable[[float], float], longest_life: float, login: float, **options: Any
+        self,
+        *,
+        timeout: float,
+        bounded: Callable[[float], float],
+        longest_life: float,
+        login: float,
+        asks_role: bool = False,
+        **options: Any,
     ) -> None:
         self._timeout, self._bounded = timeout, bounded
         self._longest_life, self._login = longest_life, login
         self._ages = longest_life < float("inf")
         self._connect_ends = self._ends = 0.0
         self._entering = False
-        self._born = self._used = (0.0, 0.0)
+        self._born = self._used = self._role_asked = (0.0, 0.0)
+        self._asks_role = asks_role
         self.has_answered = False
         super().__init__(socket_timeout=timeout, **options)
 
@@ -92,6 +101,7 @@ class Bounded(Dialling):
             self._connect_ends = time.monotonic() + self._bounded(self._timeout)
             self.has_answered = False
             self._born = self._used = _now()
+            self._role_asked = 0.0, 0.0
         super().connect_check_health(*given, **options)
 
     def on_connect_check_health(self, *given: Any, **options: Any) -> None:
@@ -122,6 +132,17 @@ class Bounded(Dialling):
     def time_left(self) -> float:
         """Return the seconds until what was asked must be answered."""
         return max(_LEAST, self._ends - time.monotonic())
+
+    def asks_role(self) -> bool:
+        """Tell whether what is sent now is to ask first whether the server is a master; whoever asks this will."""
+        if not self._asks_role or _since(self._role_asked) < redis_role.EVERY:
+            return False
+        self._role_asked = _now()
+        return True
+
+    def told_role(self, reply: Any) -> None:
+        """Take the server's word for what it is; raises DemotedError."""
+        self._asks_role = redis_role.is_known(reply)
 
     def answered(self) -> None:
         """Remember that and when it has."""

@@ -77,6 +77,7 @@ def _wire(address: RedisAddress, timeout: float, bounded: Callable[[float], floa
         bounded=bounded,
         longest_life=LONGEST_LIFE if address.iam_user else float("inf"),
         login=LOGIN_SECONDS if address.iam_user else 0.0,
+        asks_role=not address.cluster,
         # None: redis-py would send the same bytes again, and what it sends may have to differ (see RedisTier._send).
         retry=Retry(NoBackoff(), 0),
         protocol=2,

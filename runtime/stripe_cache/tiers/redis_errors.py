@@ -6,6 +6,7 @@
 | refused, reset, timed out, no TLS | the server is away or slow | a failure; the breaker decides |
 | CERTIFICATE_VERIFY_FAILED | unknown authority, or another's name | configuration: said once, with the remedy |
 | READONLY | a master that was replaced | its connections are closed, so that the name is looked up again |
+| "is a replica" (`redis_role.py`) | the same, seen before its values | the same; one retry as for a closed connection |
 | MOVED, ASK in a cluster | the slot is elsewhere | sent there once, and the map is read again |
 | all connections in use by other threads | nothing about the server | this call fails; the breaker does not count it |
 | MOVED without a cluster | `redis://` where it must be `redis+cluster://` | configuration |

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hiredis
 import redis
 
+from stripe_cache.tiers import redis_role
 from stripe_cache.tiers.redis_permits import permits
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Sent(NamedTuple):
     replies: int
     was_used: bool
     permit: Permit
+    asks_role: bool
 
 
 class Wire:
@@ -95,9 +97,11 @@ class Wire:
             self._note(error)
             permit.give_back()
             raise
-        sent = Sent(connection, len(commands), connection.has_answered, permit)
+        asks_role = connection.asks_role()
+        sent = Sent(connection, len(commands), connection.has_answered, permit, asks_role)
+        asked = (redis_role.QUESTION, *commands) if asks_role else commands
         try:
-            connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
+            connection.send_packed_command([b"".join(map(hiredis.pack_command, asked))])
         except BaseException as error:
             raise self._failed(sent, error) from error
         return sent
@@ -108,6 +112,8 @@ class Wire:
         try:
             if ends:
                 connection.hurry(ends)
+            if sent.asks_role:
+                connection.told_role(_reply(connection))
             replies = [_reply(connection) for _ in range(sent.replies)]
         except BaseException as error:
             raise self._failed(sent, error) from error
@@ -145,8 +151,8 @@ class Wire:
         sent.connection.disconnect()
         if isinstance(error, redis.ConnectionError):
             self._close_idle()
-        # Not its subclasses: a server that loads, or refuses the password, does so on any connection.
-        if sent.was_used and type(error) is redis.ConnectionError:
+        # Not its other subclasses: a server that loads, or refuses the password, does so on any connection.
+        if sent.was_used and type(error) in {redis.ConnectionError, redis_role.DemotedError}:
             error = IdleConnectionError(*error.args)
         self._note(error)
         sent.permit.give_back()
