@@ -58,7 +58,7 @@ def test_a_bug_planted_in_the_processes_is_found_out_and_its_record_says_so_agai
     bug: str, dynamodb: DynamoDB, tmp_path: Path
 ) -> None:
     found: list[str] = []
-    # A storm finds it three times in four, and the machine decides the timing: four of them are no luck.
+    # A storm mostly finds it, and the machine decides the timing: four of them are no luck.
     for number in range(SEED, SEED + 4):
         with FakeStripe(seed=number) as stripe:
             record = Storm(dynamodb, stripe, number, 10.0, planted=bug).run()
