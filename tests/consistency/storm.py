@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAMESPACE = "acct_storm"
 MAX_LAG = 0.5
 THREADS = 4
-PROCESSES = 5
+PROCESSES = 8
 CUSTOMERS = 10
 OVERTAKEN = 0.6
 """How often a thread plays the scene that everything here is about, instead of chance."""
@@ -63,7 +63,7 @@ class Storm:
         self.stripe.configure(
             # Calls of very different lengths: one is overtaken by an invalidation and by the next call, whose answer
             # would else soon hide that the late one was stored.
-            latency={"factor": 1.0, "low": 5.0, "high": 1200.0},
+            latency={"factor": 1.0, "low": 5.0, "high": 2500.0},
             faults=[{"kind": "error", "probability": 0.02, "after": True}, {"kind": "drop", "probability": 0.01}],
         )
         about = {one: [f"/v1/customers/{one}", LIST] for one in ids["customers"]}
@@ -149,12 +149,13 @@ class Storm:
 
         Where all read the same, the next call's answer mostly hides in time that a late one was stored.
         """
-        read = {"do": "read", "path": drawn.choice([path for path in paths if path != LIST])}
+        others = [path for path in paths[1:] if path != LIST]
+        read = {"do": "read", "path": drawn.choice([*[paths[0]] * 4, *others[:1]])}
         before = tag.replace("tag", "before")
         self._do(pool, [_event_of(before, self.stripe.mutate(f"/v1/customers/{customer}", name=before))])
         reader = threading.Thread(target=self._do, args=(pool, [read]))
         reader.start()
-        threading.Event().wait(drawn.uniform(0.03, 0.25))
+        threading.Event().wait(drawn.uniform(0.2, 0.6))
         self._do(pool, [_event_of(tag, self.stripe.mutate(f"/v1/customers/{customer}", name=tag))])
         reader.join()
         self._do(pool, [read, read])

@@ -112,9 +112,11 @@ class Wire:
         try:
             if ends:
                 connection.hurry(ends)
-            if sent.asks_role:
-                connection.told_role(_reply(connection))
+            role = _reply(connection) if sent.asks_role else None
             replies = [_reply(connection) for _ in range(sent.replies)]
+            # A node of a cluster says by MOVED what is wrong, and no word of old values with it.
+            if sent.asks_role and redis.exceptions.MovedError not in map(type, replies):
+                connection.told_role(role)
         except BaseException as error:
             raise self._failed(sent, error) from error
         connection.answered()
