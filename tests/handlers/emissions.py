@@ -64,7 +64,7 @@ class Life:
         self.clock = FakeClock()
         self.env.setattr(module, "build", partial(build, clock=self.clock))
         # Some types have no stale window of their own.
-        types = ("customer", "invoice", "price", "product", "subscription")
+        types = ("customer", "invoice", "line_item", "price", "product", "subscription", "subscription_item")
         policy = {name: {"stale_window": 3 * DAY} for name in types}
         self.env.setenv("STRIPE_CACHE_POLICY", json.dumps(policy))
         self.inner = Inner()
