@@ -64,8 +64,10 @@ class Life:
         self.clock = FakeClock()
         self.env.setattr(module, "build", partial(build, clock=self.clock))
         # Some types have no stale window of their own.
-        types = ("customer", "invoice", "line_item", "price", "product", "subscription", "subscription_item")
-        policy = {name: {"stale_window": 3 * DAY} for name in types}
+        types = ("customer", "invoice", "price", "product", "subscription")
+        # What an invoice and a subscription always hold bounds them.
+        inside = ("line_item", "plan", "subscription_item")
+        policy = {name: {"stale_window": 3 * DAY} for name in (*types, *inside)}
         self.env.setenv("STRIPE_CACHE_POLICY", json.dumps(policy))
         self.inner = Inner()
         self.ids = self.fake.seed(customers=2)
