@@ -66,7 +66,9 @@ class Life:
         self.env.setattr(module, "build", partial(build, clock=self.clock))
         # Some types have no stale window of their own.
         types = ("customer", "invoice", "price", "product", "subscription")
-        policy = {name: {"stale_window": 3 * DAY} for name in types}
+        # What an invoice and a subscription always hold bounds them.
+        inside = ("line_item", "plan", "subscription_item")
+        policy = {name: {"stale_window": 3 * DAY} for name in (*types, *inside)}
         self.env.setenv("STRIPE_CACHE_POLICY", json.dumps(policy))
         self.inner = Inner()
         self.ids = self.fake.seed(customers=2)

@@ -34,7 +34,8 @@ A list inside an object keeps the object's times.
 Whatever is inside an answer, expanded or always there, is served for no longer than it would be alone: the answer keeps
 the shortest times of all types in it (*no events*, *with events* and *stale*; how long memory and Redis hold it, its
 own type says). An answer that holds an object of a type that is not cached is not cached: a row turned off, such as
-`price` below, keeps every answer out that embeds a price.
+`price` below, keeps every answer out that embeds a price. A subscription always holds items with their prices,
+and an invoice lines: to keep these longer, change `subscription_item`, `price`, `plan` and `line_item` too.
 
 Change rows with `STRIPE_CACHE_POLICY`:
 
