@@ -58,8 +58,8 @@ def test_a_bug_planted_in_the_processes_is_found_out_and_its_record_says_so_agai
     bug: str, dynamodb: DynamoDB, tmp_path: Path
 ) -> None:
     found: list[str] = []
-    # A storm mostly finds it, and the machine decides the timing: four of them are no luck.
-    for number in range(SEED, SEED + 4):
+    # One storm in two or three misses it, for the machine decides the timing: ten of them are no luck.
+    for number in range(SEED, SEED + 10):
         with FakeStripe(seed=number) as stripe:
             record = Storm(dynamodb, stripe, number, 10.0, planted=bug).run()
         if found := Verdict(record).violations:
