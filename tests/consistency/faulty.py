@@ -38,6 +38,7 @@ class FaultyTier:
         self._tier = tier
         self.mode = WORKS
         self.faults = 0
+        self.voids = 0
 
     @property
     def name(self) -> str:
@@ -56,7 +57,9 @@ class FaultyTier:
         return self._through(lambda: self._tier.store(key, generation, stored, ttl))
 
     def void(self, namespace: str, records: Sequence[str], token: str, change: HoldChange) -> list[str]:
-        return self._through(lambda: self._tier.void(namespace, records, token, change))
+        voided = self._through(lambda: self._tier.void(namespace, records, token, change))
+        self.voids += 1
+        return voided
 
     def count(self, namespace: str, *, started: int = 0, finished: int = 0) -> Counter:
         return self._through(lambda: self._tier.count(namespace, started=started, finished=finished))

@@ -155,10 +155,12 @@ class CacheMachine(RuleBasedStateMachine):
     def begin_write(self, process: int, customer: str) -> Writing:
         engine = self.processes[process].engine
         write = Write(engine.invalidator, f"{self.namespace}.test", "post", f"{BASE}/v1/customers/{customer}", "name=x")
-        before = self._faults(process)
+        before = self._voids(process)
         write.begin(engine.clock.now())
+        # The beginning of a write passes over a tier that its process leaves alone: no fault, and no hold there either.
+        is_told = all(now > then for now, then in zip(self._voids(process), before, strict=True))
         held = {index for index in self.shared if all(one.tiers[index].mode == WORKS for one in self.processes)}
-        begun = Writing(process, write, customer, self.time, held, before == self._faults(process))
+        begun = Writing(process, write, customer, self.time, held, is_told)
         self.unsettled.append(begun)
         return begun
 
@@ -198,6 +200,9 @@ class CacheMachine(RuleBasedStateMachine):
         if writing.is_told and writing.held and in_time and abs(self.skew) <= SKEW_SECONDS:
             self.servers.tally["lost writes"] += 1
             self.promises.append(Promise(writing.customer, writing.effect, self.time, None, writing.process))
+
+    def _voids(self, process: int) -> list[int]:
+        return [self.processes[process].tiers[index].voids for index in self.shared]
 
     def _faults(self, process: int) -> int:
         return sum(tier.faults for tier in self.processes[process].tiers)
